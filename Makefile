@@ -1,0 +1,130 @@
+# `make` lists the commands. Everything they make is under .venv/ and .modelfleet/.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+UV_VERSION := 0.13.8
+VENV := $(CURDIR)/.venv
+READY := .venv/.ready
+PYTEST_ARGS ?=
+
+export MODELFLEET_HOME := $(CURDIR)/.modelfleet
+export PATH := $(VENV)/bin:$(PATH)
+export PYSPARK_PYTHON := $(VENV)/bin/python
+export PYSPARK_DRIVER_PYTHON := $(VENV)/bin/python
+# One native thread per process: Spark already runs one worker per core.
+export OMP_NUM_THREADS := 1
+export OPENBLAS_NUM_THREADS := 1
+# Bytecode is written at first import; compiling everything in `make setup` would take 20 s, most of it for modules never used.
+unexport PYTHONDONTWRITEBYTECODE
+
+# $(call apt_install,packages,what they are for): installs Debian packages as root, or says what to install.
+define apt_install
+if [[ $$(id -u) == 0 ]] && command -v apt-get >/dev/null; then
+  echo "Installing $(1) with apt-get: $(2)"
+  apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(1) >/dev/null
+else
+  echo "$(2) is missing. Install it (on Debian or Ubuntu, as root: apt-get install $(1)) and run make again." >&2
+  exit 1
+fi
+endef
+
+.PHONY: help
+help: ## List the commands
+	@grep -hE '^[a-z][a-z-]*:.*## ' $(firstword $(MAKEFILE_LIST)) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
+
+.PHONY: setup
+setup: $(READY) java ## Make .venv from the pinned requirements; check Java 17
+
+$(READY): requirements.txt pyproject.toml
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || {
+	  echo "Modelfleet needs Python 3.11, but $(PYTHON) is another version. Name one: make PYTHON=/path/to/python3.11 ..." >&2
+	  exit 1
+	}
+	if [[ ! -x .venv/bin/python ]]; then
+	  "$(PYTHON)" -c 'import ensurepip' 2>/dev/null || { $(call apt_install,python3-venv,Python's venv module); }
+	  "$(PYTHON)" -m venv .venv
+	fi
+	[[ -x .venv/bin/uv ]] || .venv/bin/python -m pip install -q --disable-pip-version-check uv==$(UV_VERSION)
+	# --no-deps: the list is complete (overrides.txt says what it leaves out, and why).
+	.venv/bin/uv pip install -q --python .venv/bin/python --no-deps -r requirements.txt
+	.venv/bin/uv pip install -q --python .venv/bin/python --no-deps -e .
+	touch $@
+
+.PHONY: java
+java: ## Check for Java 17 or later, which Spark needs; as root on Debian, install it
+	@have() { "$${JAVA_HOME:+$$JAVA_HOME/bin/}java" -version 2>&1 | grep -qE 'version "(1[7-9]|[2-9][0-9])'; }
+	have || { $(call apt_install,openjdk-17-jre-headless,Java 17); }
+	have || { echo "Java is older than 17: set JAVA_HOME to a Java 17." >&2; exit 1; }
+
+.PHONY: postgres
+postgres: ## Check for PostgreSQL's programs, which some tests start; as root on Debian, install them
+	@command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || { $(call apt_install,postgresql,PostgreSQL); }
+
+.PHONY: demo
+demo: setup ## Train, promote and score two fleets on the flights of 2013, under Airflow (about 5 minutes)
+	@.venv/bin/python demo/run.py
+
+.PHONY: airflow
+airflow: setup ## Serve the Airflow UI on the demo's home
+	@.venv/bin/python -m modelfleet.airflow.standalone
+
+.PHONY: mlflow
+mlflow: setup ## Serve the two registries: staging on port 5001, production on port 5002
+	@mkdir -p "$(MODELFLEET_HOME)/mlflow"
+	export MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false
+	serve() {
+	  echo "$$1 registry: http://127.0.0.1:$$2"
+	  .venv/bin/mlflow server --backend-store-uri "sqlite:///$(MODELFLEET_HOME)/mlflow/$$1.db" --workers 1 --host 127.0.0.1 --port $$2 &
+	}
+	serve staging 5001
+	serve production 5002
+	trap 'kill $$(jobs -p) 2>/dev/null || true' EXIT
+	trap 'exit 0' INT TERM
+	wait -n
+
+.PHONY: test
+test: setup postgres ## Run every test
+	@.venv/bin/pytest $(PYTEST_ARGS)
+
+.PHONY: test-unit
+test-unit: setup ## Run the quick tests: no servers, nothing slow
+	@.venv/bin/pytest -m 'not slow and not integration' $(PYTEST_ARGS)
+
+.PHONY: lint
+lint: lint-ruff lint-types lint-imports ## Check style, types and the direction of imports
+
+.PHONY: lint-ruff
+lint-ruff: $(READY) ## Check style and formatting
+	@.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+
+.PHONY: lint-types
+lint-types: $(READY) ## Check types
+	@.venv/bin/mypy
+
+.PHONY: lint-imports
+lint-imports: $(READY) ## Check the direction of imports
+	@.venv/bin/lint-imports
+
+.PHONY: format
+format: $(READY) ## Format the code and fix what can be fixed
+	@.venv/bin/ruff check --fix --exit-zero .
+	.venv/bin/ruff format .
+
+.PHONY: lock
+lock: $(READY) ## Compile requirements.in to requirements.txt, keeping the pins that still fit
+	@.venv/bin/uv pip compile -q requirements.in --override overrides.txt --python-version 3.11 --custom-compile-command "make lock" -o requirements.txt
+
+.PHONY: clean
+clean: ## Remove what runs made: .modelfleet/
+	@rm -rf .modelfleet
+
+.PHONY: distclean
+distclean: clean ## Remove also the environment and the caches
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis include/*.egg-info
+	find dags demo include plugins tests -name __pycache__ -type d -prune -exec rm -rf {} +

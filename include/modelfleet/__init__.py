@@ -1,0 +1,53 @@
+"""Modelfleet: many models, one for each partition of the data. What an author of a fleet imports."""
+
+from modelfleet.spec import (
+    Access,
+    Candidate,
+    Classification,
+    Compute,
+    Daily,
+    Data,
+    Expectation,
+    Features,
+    FleetSpec,
+    Forecast,
+    Gate,
+    Lag,
+    LakeTable,
+    Limits,
+    Monthly,
+    Quality,
+    Regression,
+    Rolling,
+    Schedule,
+    SqlTable,
+    Training,
+    Weekly,
+)
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Access",
+    "Candidate",
+    "Classification",
+    "Compute",
+    "Daily",
+    "Data",
+    "Expectation",
+    "Features",
+    "FleetSpec",
+    "Forecast",
+    "Gate",
+    "Lag",
+    "LakeTable",
+    "Limits",
+    "Monthly",
+    "Quality",
+    "Regression",
+    "Rolling",
+    "Schedule",
+    "SqlTable",
+    "Training",
+    "Weekly",
+]

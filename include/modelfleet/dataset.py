@@ -1,0 +1,317 @@
+"""The dataset step: tables of the lake -> the author's `prepare` -> rows grouped by partition, sorted by time.
+
+Two passes through the lake in Arrow. First every reader splits its rows by bucket into one Arrow file, a record batch per
+bucket; then every bucket gathers its batches, sorts them by key and time and writes one Parquet file. Memory is bounded
+by a bucket.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from modelfleet import engine, keys, prepare, slices
+from modelfleet.errors import DataError, bounded
+from modelfleet.ingest.time import Cut
+from modelfleet.interval import Interval
+from modelfleet.lake.buckets import BucketPlace, BucketResult, finish, kept
+from modelfleet.lake.runs import Attempt
+from modelfleet.lake.store import FileEntry, Lake
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyspark.sql import SparkSession
+
+    from modelfleet.prepare import Source
+    from modelfleet.spec import FleetSpec
+
+BUCKET_BYTES = 64 << 20
+"""How much Arrow memory a bucket may take, about; there are at least two per core."""
+_SPLIT_ROWS = 1 << 20
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of a prepared row and their parts; `target` is None when scoring, where it is never read."""
+
+    fleet: str
+    keys: tuple[str, ...]
+    time: str
+    ids: tuple[str, ...]
+    features: tuple[str, ...]
+    target: str | None
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        listed = (*self.keys, self.time, *self.ids, *self.features, *((self.target,) if self.target else ()))
+        return tuple(dict.fromkeys(listed))
+
+    @classmethod
+    def of(cls, spec: FleetSpec, *, with_target: bool) -> Columns:
+        return cls(
+            fleet=spec.name,
+            keys=tuple(spec.partition_by),
+            time=str(spec.data.main[1].time),
+            ids=tuple(spec.id_columns),
+            features=tuple(spec.columns),
+            target=spec.problem.target if with_target else None,
+        )
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The grouped rows: one Parquet file per bucket, and what the pass over them found."""
+
+    results: tuple[BucketResult, ...]
+    schema: dict[str, str]
+    key_types: dict[str, keys.KeyType]
+    notes: tuple[str, ...]
+    rows: int
+    partitions: int
+    digest: str
+
+
+@dataclass(frozen=True)
+class _Fragment:
+    """One Arrow file of the first pass: the buckets of its record batches, in order."""
+
+    path: str
+    buckets: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """What the workers of both passes need to know."""
+
+    lake: Lake
+    place: BucketPlace
+    columns: Columns
+    span: Interval
+
+
+def build(
+    spark: SparkSession,
+    spec: FleetSpec,
+    sources: Sequence[Source],
+    *,
+    columns: Columns,
+    span: Interval,
+    attempt: Attempt,
+    lake: Lake,
+    fingerprint: str,
+    progress: engine.Progress | None = None,
+) -> Dataset:
+    """Group the rows of `sources` that lie in `span` by partition.
+
+    :raises DataError: naming the fleet and the column that is missing, has a type that can't be used, or drifted.
+    """
+    tables = [prepare.unify(source, spec, needed=_needed(spec, source, columns)) for source in sources]
+    notes = tuple(note for table in tables for note in table.notes)
+    buckets = _bucket_count(sum(entry.bytes for s in sources for entry in s.entries), engine.parallelism(spark))
+    place = BucketPlace.of(attempt, "dataset", fingerprint=fingerprint, buckets=buckets)
+    layout = _Layout(lake, place, columns, span)
+    done = kept(lake, attempt, "dataset", place)
+    if spec.data.prepare is None:
+        schema = tables[0].schema
+        check_columns(schema, columns)
+        fragments = [] if len(done) == buckets else _split_files(spark, tables[0], layout, progress)
+    else:
+        frame = prepare.run(spark, spec, tables)
+        schema = prepare.arrow_schema(frame)
+        check_columns(schema, columns)
+        fragments = [] if len(done) == buckets else _split_frame(frame, layout)
+    todo = [bucket for bucket in range(buckets) if bucket not in done]
+    tasks = [(bucket, tuple(f for f in fragments if bucket in f.buckets)) for bucket in todo]
+    selected = _selected(schema, columns)
+    gathered = engine.fan_out(spark, partial(_gather, layout, selected), tasks, label="dataset", progress=progress)
+    results = tuple(sorted([*done.values(), *gathered], key=lambda r: r.bucket))
+    return Dataset(
+        results=results,
+        schema={field.name: str(field.type) for field in selected},
+        key_types={name: keys.key_type(name, schema.field(name).type, fleet=spec.name) for name in columns.keys},
+        notes=notes,
+        rows=sum(r.files["rows"].rows for r in results),
+        partitions=sum(r.facts["partitions"] for r in results),
+        digest=slices.combine(r.facts["digest"] for r in results),
+    )
+
+
+def check_columns(schema: pa.Schema, columns: Columns) -> None:
+    """See that every column the fleet names is there, with a type it can have.
+
+    :raises DataError: naming the fleet and the columns.
+    """
+    import pyarrow.types as t
+
+    missing = [name for name in columns.all if name not in schema.names]
+    if missing:
+        raise DataError(
+            f"fleet {columns.fleet!r}: the prepared rows have no column {bounded(map(repr, missing))}; "
+            f"they have {bounded(schema.names, limit=40)}",
+            hint="select it in `prepare`, or correct the spec",
+        )
+    for name in columns.keys:
+        keys.key_type(name, schema.field(name).type, fleet=columns.fleet)
+    if not (t.is_timestamp(schema.field(columns.time).type) or t.is_date(schema.field(columns.time).type)):
+        raise DataError(
+            f"fleet {columns.fleet!r}: time column {columns.time!r} is of type {schema.field(columns.time).type}; "
+            "allowed are timestamp and date"
+        )
+    for name in columns.features:
+        if t.is_nested(schema.field(name).type) or t.is_binary(schema.field(name).type):
+            raise DataError(
+                f"fleet {columns.fleet!r}: feature {name!r} is of type {schema.field(name).type}; "
+                "allowed are numbers, bool, string, date and timestamp"
+            )
+    if columns.target is not None:
+        kind = schema.field(columns.target).type
+        if not (t.is_integer(kind) or t.is_floating(kind) or t.is_boolean(kind) or t.is_decimal(kind)):
+            raise DataError(f"fleet {columns.fleet!r}: target {columns.target!r} is of type {kind}; allowed are numbers and bool")
+
+
+def read_bucket(lake: Lake, entry: FileEntry) -> pa.Table:
+    """The rows of a bucket, sorted by the hash of their key and by time."""
+    import pyarrow.parquet as pq
+
+    with lake.open_input(entry.path) as file:
+        return pq.read_table(file, read_dictionary=[slices.PARTITION])
+
+
+def _needed(spec: FleetSpec, source: Source, columns: Columns) -> tuple[str, ...]:
+    """The columns a table must not lose between intervals; with a `prepare` only its author knows the others."""
+    if source.name != spec.data.main[0]:
+        return ()
+    return columns.all if spec.data.prepare is None else (columns.time,)
+
+
+def _bucket_count(stored_bytes: int, cores: int) -> int:
+    # Parquet of numbers unpacks to about four times its size.
+    return min(max(2 * cores, -(-4 * stored_bytes // BUCKET_BYTES)), 4096)
+
+
+def _selected(schema: pa.Schema, columns: Columns) -> list[pa.Field]:
+    return [schema.field(name) for name in columns.all]
+
+
+def _split_files(
+    spark: SparkSession, table: prepare.Unified, layout: _Layout, progress: engine.Progress | None
+) -> list[_Fragment]:
+    tasks = sorted(table.chunks(), key=lambda chunk: -chunk.entry.bytes)
+    split = engine.fan_out(spark, partial(_split_chunk, layout, table), tasks, label="split", progress=progress)
+    return [fragment for fragments in split for fragment in fragments]
+
+
+def _split_chunk(layout: _Layout, table: prepare.Unified, chunk: prepare.Chunk) -> list[_Fragment]:
+    return list(_split(layout, prepare.read(table, chunk, layout.lake)))
+
+
+def _split_frame(frame: object, layout: _Layout) -> list[_Fragment]:
+    lines = frame.mapInArrow(partial(_split_batches, layout), "fragment string").collect()  # type: ignore[attr-defined]
+    given = [json.loads(line["fragment"]) for line in lines]
+    return [_Fragment(fragment["path"], tuple(fragment["buckets"])) for fragment in given]
+
+
+def _split_batches(layout: _Layout, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    import pyarrow as pa
+
+    lines = [json.dumps({"path": f.path, "buckets": f.buckets}) for f in _split(layout, batches)]
+    yield pa.RecordBatch.from_pydict({"fragment": pa.array(lines, pa.string())})
+
+
+def _split(layout: _Layout, batches: Iterable[pa.RecordBatch]) -> Iterator[_Fragment]:
+    """Write the rows of the span, a million at a time, split by bucket."""
+    import pyarrow as pa
+
+    waiting: list[pa.RecordBatch] = []
+    rows = 0
+    for batch in batches:
+        if batch.num_rows:
+            waiting.append(batch.select(list(layout.columns.all)))
+            rows += batch.num_rows
+        if rows >= _SPLIT_ROWS:
+            yield from _write_fragment(layout, pa.Table.from_batches(waiting))
+            waiting, rows = [], 0
+    if waiting:
+        yield from _write_fragment(layout, pa.Table.from_batches(waiting))
+
+
+def _write_fragment(layout: _Layout, rows: pa.Table) -> Iterator[_Fragment]:
+    import numpy as np
+    import pyarrow as pa
+
+    rows = in_span(rows, layout.columns.time, layout.span)
+    if rows.num_rows == 0:
+        return
+    names, codes = keys.encode_columns(rows, layout.columns.keys)
+    bucket_of = np.array([keys.bucket_of(keys.hash_of(name), layout.place.buckets) for name in names])
+    buckets = bucket_of[codes]
+    order = np.argsort(buckets, kind="stable")
+    present, starts = np.unique(buckets[order], return_index=True)
+    ends = [*starts[1:].tolist(), len(order)]
+    path = f"{layout.place.folder}/fragment-{secrets.token_hex(8)}.arrow"
+    layout.lake.make_folder_of(path)
+    with layout.lake.fs.open_output_stream(path) as sink, pa.ipc.new_file(sink, rows.schema) as writer:
+        for start, end in zip(starts.tolist(), ends, strict=True):
+            part = rows.take(pa.array(order[start:end])).combine_chunks()
+            writer.write_batch(part.to_batches()[0])
+    yield _Fragment(path, tuple(present.tolist()))
+
+
+def in_span(rows: pa.Table, time: str, span: Interval) -> pa.Table:
+    """The rows whose time lies in the span; naive times and dates are wall time in the span's timezone."""
+    return rows.filter(Cut(time, span, span.timezone).mask(rows.column(time).combine_chunks()))
+
+
+def _gather(layout: _Layout, fields: list[pa.Field], task: tuple[int, tuple[_Fragment, ...]]) -> BucketResult:
+    """Second pass: one bucket's batches of all fragments, sorted, with the canonical key beside them."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    bucket, fragments = task
+    schema = pa.schema(fields)
+    rows = pa.concat_tables(
+        [schema.empty_table(), *(_read_fragment(layout.lake, fragment, bucket).cast(schema) for fragment in fragments)]
+    )
+    names, codes = keys.encode_columns(rows, layout.columns.keys)
+    hashed = [keys.hash_of(name) for name in names]
+    order = sorted(range(len(names)), key=lambda position: (hashed[position], names[position]))
+    rank = np.empty(len(names), dtype=np.int32)
+    rank[order] = np.arange(len(names), dtype=np.int32)
+    partition = pa.DictionaryArray.from_arrays(
+        pa.array(rank[codes] if len(names) else np.empty(0, np.int32)), pa.array([names[p] for p in order], pa.string())
+    )
+    rows = rows.append_column(slices.PARTITION, partition)
+    rows = rows.take(_sorted_order(rows, layout.columns)).combine_chunks()
+    hashes = slices.row_hashes(rows)
+    parts = [(key, slices.fingerprint(hashes[start:end])) for key, start, end in slices.bounds(rows)]
+    path = layout.place.file("rows", bucket, secrets.token_hex(4), "parquet")
+    layout.lake.make_folder_of(path)
+    with layout.lake.fs.open_output_stream(path) as sink:
+        pq.write_table(rows, sink, compression="zstd", row_group_size=1 << 17)
+    entry = layout.lake.entry(path, rows.num_rows)
+    facts = {"partitions": len(parts), "digest": slices.digest_of_parts(parts), "bytes": rows.nbytes}
+    return finish(layout.lake, layout.place, BucketResult(bucket, {"rows": entry}, facts))
+
+
+def _read_fragment(lake: Lake, fragment: _Fragment, bucket: int) -> pa.Table:
+    import pyarrow as pa
+
+    with lake.open_input(fragment.path) as file, pa.ipc.open_file(file) as reader:
+        return pa.Table.from_batches([reader.get_batch(fragment.buckets.index(bucket))])
+
+
+def _sorted_order(rows: pa.Table, columns: Columns) -> pa.Array:
+    """By partition, then time; ties by all other columns, so that the order never depends on how the rows came."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    codes = rows.column(slices.PARTITION).combine_chunks().indices
+    others = [name for name in columns.all if name not in columns.keys and name != columns.time]
+    sortable = rows.select([columns.time, *others]).append_column("_code", codes)
+    by = ["_code", columns.time, *others]
+    return pc.sort_indices(sortable, sort_keys=[(name, "ascending") for name in by]) if rows.num_rows else pa.array([], "int64")

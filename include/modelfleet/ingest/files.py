@@ -1,0 +1,299 @@
+"""Tables that are files in the lake: referenced in place, never copied, and read only while they are what they were.
+
+The folder is listed once, at ingest; the manifest names the files that hold rows of the interval. CSV columns get the
+narrowest type that takes all their values, found at ingest, so that every reading gives the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from modelfleet.errors import DataError, bounded
+from modelfleet.ingest.digest import digest_of_files
+from modelfleet.ingest.manifest import TableManifest
+from modelfleet.ingest.schema import columns_of, conform, lake_type, nearest, schema_of, unify
+from modelfleet.ingest.time import WALL_SLACK, Cut, to_instants, wall_times
+from modelfleet.lake import FileEntry, Lake
+
+if TYPE_CHECKING:
+    from modelfleet.interval import Interval
+    from modelfleet.spec import FleetSpec, LakeTable
+
+_BATCH_ROWS = 65_536
+_CSV_BLOCK = 8 << 20
+_CSV_LADDER = (pa.int64(), pa.float64(), pa.bool_(), pa.date32(), pa.timestamp("us"), pa.timestamp("us", "UTC"))
+
+
+@dataclass(frozen=True)
+class FileTable:
+    """A LakeTable with all that reading it takes. `zone` is the one of its naive timestamps."""
+
+    fleet: str
+    name: str
+    table: LakeTable
+    zone: str
+
+    @property
+    def label(self) -> str:
+        return f"fleet {self.fleet!r}, table {self.name!r}: {self.table.path!r}"
+
+    def cut(self, interval: Interval | None) -> Cut | None:
+        """The interval's cut, or None for a table without time."""
+        time = self.table.time
+        return None if time is None or interval is None else Cut(time, interval, self.zone)
+
+
+def reference(spec: FleetSpec, name: str, table: LakeTable, interval: Interval, lake: Lake) -> TableManifest:
+    """List the table's files and record those with rows of the interval.
+
+    :raises DataError: when there are none at all, one can't be read, or their columns do not go together.
+    """
+    source = FileTable(spec.name, name, table, table.timezone or spec.timezone)
+    paths = _listed(source, lake)
+    schemas = {path: _file_schema(source, path) for path in paths}
+    by_file = [(Path(path).name, columns_of(schema)) for path, schema in schemas.items()]
+    unified = unify(by_file, needed=(table.time,) if table.time else None, fleet=spec.name, table=name)
+    entries, rows = [], 0
+    for path in paths:
+        total, inside = _counted(source, path, unified.schema, source.cut(interval))
+        if inside:
+            rows += inside
+            entries.append(FileEntry(path, total, os.path.getsize(path), _file_digest(path)))
+    return TableManifest(
+        table=name,
+        kind="reference",
+        files=tuple(entries),
+        rows=rows,
+        columns=columns_of(unified.schema),
+        digest=digest_of_files(entry.digest for entry in entries),
+        source=str(table.path),
+    )
+
+
+def reference_batches(
+    source: FileTable, entry: FileEntry, columns: Mapping[str, str], interval: Interval | None, wanted: Sequence[str]
+) -> Iterator[pa.RecordBatch]:
+    """The rows of one referenced file, cut to the interval, in the manifest's types.
+
+    :raises DataError: when the file is not what it was at ingest.
+    """
+    _verify_unchanged(source, entry)
+    schema, cut = schema_of(columns), source.cut(interval)
+    read = tuple(dict.fromkeys((*wanted, *((cut.column,) if cut else ()))))
+    stored = pa.schema([schema.field(name) for name in read])
+    for batch in _batches(source, entry.path, stored, cut):
+        kept = cut.keep(batch) if cut else batch
+        if kept.num_rows:
+            yield kept.select(list(wanted))
+
+
+def _listed(source: FileTable, lake: Lake) -> list[str]:
+    """Absolute paths, sorted; names that begin with a dot or an underscore are skipped, folders too."""
+    root = Path(lake.location(str(source.table.path)))
+    if root.is_file():
+        return [str(root)]
+    ending = f".{source.table.format}"
+    found = [
+        path
+        for path in root.rglob(f"*{ending}")
+        if path.is_file() and not any(part.startswith((".", "_")) for part in path.relative_to(root).parts)
+    ]
+    if not found:
+        what = f"holds no *{ending} file" if root.is_dir() else "is neither a file nor a folder"
+        raise DataError(f"{source.label} {what}", hint="a relative path is relative to the lake's root")
+    return sorted(str(path) for path in found)
+
+
+def _file_schema(source: FileTable, path: str) -> pa.Schema:
+    """The lake types of one file's columns."""
+    utc = source.table.timezone is not None
+    with _reading(source, path):
+        given = _csv_schema(path) if source.table.format == "csv" else _parquet_schema(path)
+    fields = [(field.name, lake_type(field.type, utc=utc)) for field in given]
+    unsupported = [f"{field.name!r} ({field.type})" for field in given if lake_type(field.type) is None]
+    if unsupported:
+        raise DataError(
+            f"{source.label}: column {bounded(unsupported)} of {Path(path).name} has a type that is not supported",
+            hint="write the files without it, or as numbers, texts, dates or timestamps",
+        )
+    schema = pa.schema(fields)
+    time = source.table.time
+    if time is not None:
+        where = f"{source.label}: {Path(path).name}"
+        if time not in schema.names:
+            raise DataError(f"{where} has no time column {time!r}; there is {nearest(time, schema.names)}")
+        kind = schema.field(time).type
+        if not (pa.types.is_date(kind) or pa.types.is_timestamp(kind) or pa.types.is_null(kind)):
+            raise DataError(f"{where}: time column {time!r} is {kind}, not a date or timestamp")
+    return schema
+
+
+def _counted(source: FileTable, path: str, schema: pa.Schema, cut: Cut | None) -> tuple[int, int]:
+    """Rows of the file, and those inside the cut; only the time column is read."""
+    if source.table.format == "parquet":
+        import pyarrow.parquet as pq
+
+        total = pq.ParquetFile(path).metadata.num_rows
+        if cut is None:
+            return total, total
+        only_time = pa.schema([schema.field(cut.column)])
+        return total, sum(cut.keep(batch).num_rows for batch in _batches(source, path, only_time, cut))
+    total = inside = 0
+    for batch in _batches(source, path, schema, None):
+        total += batch.num_rows
+        inside += cut.keep(batch).num_rows if cut else batch.num_rows
+    return total, inside
+
+
+def _batches(source: FileTable, path: str, schema: pa.Schema, cut: Cut | None) -> Iterator[pa.RecordBatch]:
+    """The file's rows as `schema`; row groups that surely lie outside the cut are not read."""
+    with _reading(source, path):
+        is_csv = source.table.format == "csv"
+        for batch in _csv_batches(path, schema) if is_csv else _parquet_batches(path, schema, cut):
+            yield conform(_normal(batch, schema, source.zone), schema)
+
+
+def _normal(batch: pa.RecordBatch, schema: pa.Schema, zone: str) -> pa.RecordBatch:
+    """Naive timestamps that are stored as instants, converted; dictionaries decoded."""
+    columns = []
+    for field, column in zip(batch.schema, batch.columns, strict=True):
+        kind = schema.field(field.name).type
+        plain = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+        is_instant = pa.types.is_timestamp(plain.type) and pa.types.is_timestamp(kind) and kind.tz is not None
+        columns.append(to_instants(plain, zone) if is_instant else plain)
+    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
+
+
+def _parquet_schema(path: str) -> pa.Schema:
+    import pyarrow.parquet as pq
+
+    return pq.read_schema(path)
+
+
+def _parquet_batches(path: str, schema: pa.Schema, cut: Cut | None) -> Iterator[pa.RecordBatch]:
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        names = [name for name in schema.names if name in file.schema_arrow.names]
+        groups = [
+            group
+            for group in range(file.num_row_groups)
+            if cut is None or _may_hold(file.metadata.row_group(group), cut)
+        ]
+        yield from file.iter_batches(batch_size=_BATCH_ROWS, row_groups=groups, columns=names)
+
+
+def _may_hold(group: Any, cut: Cut) -> bool:
+    """Whether a row group's least and greatest time, where written, allow for a row of the interval."""
+    for position in range(group.num_columns):
+        column = group.column(position)
+        if column.path_in_schema != cut.column:
+            continue
+        statistics = column.statistics
+        if statistics is None or not statistics.has_min_max:
+            return True
+        if not hasattr(statistics.min, "hour"):
+            return bool(statistics.max >= cut.dates[0] and statistics.min < cut.dates[1])
+        if statistics.min.tzinfo is None:
+            start, end = wall_times(cut.interval, cut.zone, WALL_SLACK)
+        else:
+            start, end = cut.interval.utc
+        return bool(statistics.max >= start and statistics.min < end)
+    return True
+
+
+def _csv_schema(path: str) -> pa.Schema:
+    """For each column the first type of the ladder that takes all its values; text where none does."""
+    from pyarrow import csv
+
+    names = csv.open_csv(path, read_options=csv.ReadOptions(block_size=_CSV_BLOCK)).schema.names
+    texts = pa.schema([(name, pa.string()) for name in names])
+    possible: dict[str, list[pa.DataType]] = {name: list(_CSV_LADDER) for name in names}
+    seen: set[str] = set()
+    for batch in _csv_batches(path, texts):
+        for name, column in zip(names, batch.columns, strict=True):
+            if column.null_count < len(column):
+                seen.add(name)
+                possible[name] = [kind for kind in possible[name] if _takes(kind, column)]
+    kinds = {name: (possible[name] or [pa.string()])[0] if name in seen else pa.null() for name in names}
+    return pa.schema([(name, kinds[name]) for name in names])
+
+
+def _takes(kind: pa.DataType, texts: pa.Array) -> bool:
+    try:
+        texts.cast(kind)
+    except pa.ArrowInvalid:
+        return False
+    return not pa.types.is_boolean(kind) or not pc.any(pc.is_in(texts, pa.array(["0", "1"]))).as_py()
+
+
+def _csv_batches(path: str, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """Blocks of a CSV file: an unquoted empty cell or ``NA`` is null; each column is parsed from its text."""
+    from pyarrow import csv
+
+    convert = csv.ConvertOptions(
+        column_types={name: pa.string() for name in schema.names},
+        include_columns=list(schema.names),
+        include_missing_columns=True,
+        null_values=["", "NA", "NULL", "null", "NaN", "nan"],
+        strings_can_be_null=True,
+        quoted_strings_can_be_null=False,
+    )
+    with csv.open_csv(path, read_options=csv.ReadOptions(block_size=_CSV_BLOCK), convert_options=convert) as reader:
+        for batch in reader:
+            arrays = [_parsed(column, field.type) for column, field in zip(batch.columns, schema, strict=True)]
+            yield pa.RecordBatch.from_arrays(arrays, names=list(schema.names))
+
+
+def _parsed(texts: pa.Array, kind: pa.DataType) -> pa.Array:
+    if pa.types.is_null(kind):
+        return pa.nulls(len(texts))
+    if pa.types.is_timestamp(kind) and kind.tz is not None:
+        try:
+            return texts.cast(kind)
+        except pa.ArrowInvalid:
+            return texts.cast(pa.timestamp("us"))  # naive in the file, an instant in the table's zone
+    return texts.cast(kind)
+
+
+@contextmanager
+def _reading(source: FileTable, path: str) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowException, OSError) as exc:
+        raise DataError(f"{source.label}: {Path(path).name} can't be read: {' '.join(str(exc).split())[:300]}") from exc
+
+
+def _verify_unchanged(source: FileTable, entry: FileEntry) -> None:
+    try:
+        same = os.path.getsize(entry.path) == entry.bytes and _file_digest(entry.path) == entry.digest
+        what = "was changed"
+    except FileNotFoundError:
+        same, what = False, "is gone"
+    if not same:
+        raise DataError(
+            f"{source.label}: {entry.path} {what} since it was ingested",
+            hint="ingest the interval again; files that are referenced in place must not be rewritten",
+        )
+
+
+def _file_digest(path: str) -> str:
+    """The blake2b of the file's bytes; computed once per process for a file that keeps its size and time of change."""
+    status = os.stat(path)
+    return _digest_of_bytes(path, status.st_size, status.st_mtime_ns, status.st_ino)
+
+
+@lru_cache(maxsize=10_000)
+def _digest_of_bytes(path: str, size: int, changed: int, inode: int) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()

@@ -1,0 +1,85 @@
+"""Writes a table's batches as Parquet files of bounded size into an attempt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pyarrow as pa
+
+from modelfleet.ingest.digest import RowDigest
+from modelfleet.keys import quote_text
+from modelfleet.lake import Attempt, FileEntry, Lake
+
+FILE_ROWS = 1_000_000
+FILE_BYTES = 128 << 20
+_GROUP_ROWS = 131_072
+_GROUP_BYTES = 16 << 20
+
+
+class PartWriter:
+    """Batches in, files out: ``extract/<table>-0000.parquet`` and so on. Holds one row group in memory."""
+
+    def __init__(self, lake: Lake, attempt: Attempt, table: str, schema: pa.Schema) -> None:
+        self._lake, self._attempt, self._table, self._schema = lake, attempt, table, schema
+        self._pending: list[pa.RecordBatch] = []
+        self._pending_bytes = 0
+        self._stream: Any = None
+        self._writer: Any = None
+        self._path, self._rows = "", 0
+        self.files: list[FileEntry] = []
+        self.digest = RowDigest()
+
+    def write(self, batches: Iterable[pa.RecordBatch], progress: Callable[[int], None] | None = None) -> None:
+        """Write all batches and close; on an error the unfinished file is closed and stays unnamed."""
+        try:
+            for batch in batches:
+                self._add(batch)
+                if progress is not None:
+                    progress(self.digest.rows)
+            self._flush()
+            self._finish()
+        finally:
+            self._close()
+
+    def discard(self) -> None:
+        """Delete the files: an earlier attempt's hold the same rows."""
+        for entry in self.files:
+            self._lake.fs.delete_file(entry.path)
+        self.files = []
+
+    def _add(self, batch: pa.RecordBatch) -> None:
+        self.digest.add(batch)
+        self._pending.append(batch)
+        self._pending_bytes += batch.nbytes
+        if self._pending_bytes >= _GROUP_BYTES or sum(b.num_rows for b in self._pending) >= _GROUP_ROWS:
+            self._flush()
+
+    def _flush(self) -> None:
+        if not self._pending:
+            return
+        import pyarrow.parquet as pq
+
+        if self._writer is None:
+            self._path = self._attempt.path(f"extract/{quote_text(self._table)}-{len(self.files):04d}.parquet")
+            self._lake.make_folder_of(self._path)
+            self._stream = self._lake.fs.open_output_stream(self._path)
+            self._writer = pq.ParquetWriter(self._stream, self._schema, compression="zstd", version="2.6")
+        group = pa.Table.from_batches(self._pending, self._schema)
+        self._pending, self._pending_bytes = [], 0
+        self._writer.write_table(group, row_group_size=group.num_rows)
+        self._rows += group.num_rows
+        if self._rows >= FILE_ROWS or self._stream.tell() >= FILE_BYTES:
+            self._finish()
+
+    def _finish(self) -> None:
+        if self._writer is not None:
+            self._close()
+            self.files.append(self._lake.entry(self._path, self._rows))
+            self._rows = 0
+
+    def _close(self) -> None:
+        writer, stream, self._writer, self._stream = self._writer, self._stream, None, None
+        if writer is not None:
+            writer.close()
+            stream.close()

@@ -1,0 +1,193 @@
+"""Partition keys: values <-> canonical key, the stable hash of a key, and its bucket.
+
+The canonical key of a partition is ``carrier=AA/origin=JFK``: columns in the spec's order, names and values URL-quoted, so
+that ``/`` and ``=`` only ever separate. Null is ``!null`` (a quoted string never holds ``!``), the empty string is nothing
+after ``=``. A key is a name, never a path.
+
+Key columns are string, int, bool or date. Floats are refused: their text differs between programs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+from functools import lru_cache
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import quote, unquote
+
+from modelfleet.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+KeyType = Literal["string", "int", "bool", "date"]
+KeyValue = str | int | bool | date | None
+NULL = "!null"
+_HASH_BITS = 64
+
+
+def encode(columns: Sequence[str], values: Sequence[KeyValue]) -> str:
+    """The canonical key of one combination of values, in the order of `columns`.
+
+    :raises DataError: for a value that is no string, int, bool, date or None.
+    """
+    return "/".join(f"{quote_text(c)}={encode_value(c, v)}" for c, v in zip(columns, values, strict=True))
+
+
+def encode_value(column: str, value: KeyValue) -> str:
+    if value is None:
+        return NULL
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, str):
+        return quote_text(value)
+    if type(value) is date:
+        return value.isoformat()
+    raise DataError(
+        f"key column {column!r}: a value of type {type(value).__name__} can't be part of a partition key; "
+        "allowed are string, int, bool and date",
+        hint=_CAST_HINT.format(column=column),
+    )
+
+
+def decode(key: str, types: Mapping[str, KeyType]) -> dict[str, KeyValue]:
+    """The values of a canonical key; `types` names the key columns in order.
+
+    :raises DataError: for a text that is not a canonical key of these columns.
+    """
+    parts = key.split("/")
+    names = list(types)
+    if len(parts) != len(names):
+        raise _malformed(key, names)
+    values: dict[str, KeyValue] = {}
+    for name, part in zip(names, parts, strict=True):
+        column, separator, text = part.partition("=")
+        if not separator or unquote(column) != name:
+            raise _malformed(key, names)
+        try:
+            values[name] = _decode_value(text, types[name])
+        except ValueError:
+            raise _malformed(key, names) from None
+    return values
+
+
+def key_type(column: str, arrow_type: pa.DataType, *, fleet: str = "") -> KeyType:
+    """Which key type a column of this Arrow type has.
+
+    :raises DataError: for floats and all other types, naming the column.
+    """
+    import pyarrow.types as t
+
+    if t.is_dictionary(arrow_type):
+        arrow_type = arrow_type.value_type
+    if t.is_string(arrow_type) or t.is_large_string(arrow_type) or t.is_string_view(arrow_type):
+        return "string"
+    if t.is_boolean(arrow_type):
+        return "bool"
+    if t.is_integer(arrow_type):
+        return "int"
+    if t.is_date(arrow_type):
+        return "date"
+    named = f"fleet {fleet!r}: " if fleet else ""
+    raise DataError(
+        f"{named}key column {column!r} is of type {arrow_type}; allowed are string, int, bool and date",
+        hint=_CAST_HINT.format(column=column),
+    )
+
+
+def encode_columns(table: pa.Table, columns: Sequence[str]) -> tuple[list[str], np.ndarray]:
+    """The distinct canonical keys of a table and, per row, the position of its key among them (int64, shape (rows,)).
+
+    Keys are made once per distinct combination, not per row. Order: first appearance.
+
+    :raises DataError: for a key column whose type can't be one.
+    """
+    import numpy as np
+    import pyarrow as pa
+
+    codes = np.zeros(table.num_rows, dtype=np.int64)
+    for column in columns:
+        key_type(column, table.schema.field(column).type)
+        indices, size = _codes(table.column(column))
+        # Renumbered after every column, so that the product of the columns' sizes can't overflow.
+        codes = np.unique(codes * size + indices, return_inverse=True)[1].astype(np.int64)
+    _, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
+    order = np.argsort(first, kind="stable")
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    distinct = table.select(list(columns)).take(pa.array(first[order])).to_pylist()
+    return [encode(columns, [row[c] for c in columns]) for row in distinct], rank[inverse]
+
+
+def hash_of(key: str) -> int:
+    """A stable 64-bit hash of a canonical key (blake2b); its order is the order of buckets and packs."""
+    return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=_HASH_BITS // 8).digest(), "big")
+
+
+def bucket_of(hashed: int, buckets: int) -> int:
+    """The bucket of a hash: equal ranges of the hash, so that packs made with other bucket counts still line up."""
+    return (hashed * buckets) >> _HASH_BITS
+
+
+def bucket_range(bucket: int, buckets: int) -> tuple[int, int]:
+    """The hashes of a bucket, as a half-open range."""
+    scale = 1 << _HASH_BITS
+    return -(-bucket * scale // buckets), -(-(bucket + 1) * scale // buckets)
+
+
+def seed_of(key: str) -> int:
+    """A random state of 32 bits derived from the key: the same whatever the parallelism."""
+    return hash_of(f"seed:{key}") & 0xFFFFFFFF
+
+
+@lru_cache(maxsize=4096)
+def quote_text(text: str) -> str:
+    """URL-quote everything but letters, digits, ``-``, ``_`` and ``~``; dots too where the text is nothing else."""
+    quoted = quote(text, safe="")
+    return quoted.replace(".", "%2E") if text.strip(".") == "" else quoted
+
+
+
+def _decode_value(text: str, kind: KeyType) -> KeyValue:
+    if text == NULL:
+        return None
+    if kind == "string":
+        value = unquote(text, errors="strict")
+        if quote_text(value) != text:
+            raise ValueError(text)
+        return value
+    if kind == "bool":
+        return {"true": True, "false": False}[text] if text in ("true", "false") else _refuse(text)
+    if kind == "date":
+        return date.fromisoformat(text)
+    number = int(text)
+    return number if str(number) == text else _refuse(text)
+
+
+def _refuse(text: str) -> KeyValue:
+    raise ValueError(text)
+
+
+def _codes(column: pa.ChunkedArray) -> tuple[np.ndarray, int]:
+    """A code per row and how many codes there may be; null has the last one."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    encoded = column.dictionary_encode().combine_chunks()
+    indices = encoded.indices if isinstance(encoded, pa.DictionaryArray) else pa.array([], pa.int64())
+    size = len(encoded.dictionary) if isinstance(encoded, pa.DictionaryArray) else 0
+    return pc.fill_null(indices.cast("int64"), size).to_numpy(zero_copy_only=False), size + 1
+
+
+def _malformed(key: str, names: Sequence[str]) -> DataError:
+    example = "/".join(f"{quote_text(n)}=..." for n in names)
+    return DataError(f"{key!r} is no partition key; allowed is {example}", hint="values are URL-quoted, in the spec's order")
+
+
+_CAST_HINT = "cast it in `prepare` or in a view, for example to string or int: CAST({column} AS STRING)"

@@ -1,0 +1,86 @@
+"""Buckets of a step: each ends with a sidecar that names its files, so that a killed attempt's finished work is kept.
+
+A sidecar counts only under the same fingerprint (inputs, spec, code) and the same number of buckets, and only while its
+files still have the recorded bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from modelfleet.errors import NotFoundError
+from modelfleet.lake.runs import Attempt, encode, run_folder
+from modelfleet.lake.store import FileEntry, Lake
+
+
+@dataclass(frozen=True)
+class BucketResult:
+    """What one bucket wrote: its files by output name, and small facts (counts, digests)."""
+
+    bucket: int
+    files: Mapping[str, FileEntry]
+    facts: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class BucketPlace:
+    """Where the buckets of one step of one attempt write."""
+
+    folder: str
+    fingerprint: str
+    buckets: int
+
+    @classmethod
+    def of(cls, attempt: Attempt, step: str, *, fingerprint: str, buckets: int) -> BucketPlace:
+        return cls(attempt.path(step), fingerprint, buckets)
+
+    def file(self, name: str, bucket: int, token: str, suffix: str) -> str:
+        """A write-once name: `token` tells apart two Spark tasks that work on the same bucket."""
+        return f"{self.folder}/{name}-{bucket:05d}-{token}.{suffix}"
+
+    def sidecar(self, bucket: int) -> str:
+        return f"{self.folder}/bucket-{bucket:05d}.json"
+
+
+def finish(lake: Lake, place: BucketPlace, result: BucketResult) -> BucketResult:
+    """Write the bucket's sidecar; where a twin task was quicker, the twin's result stands."""
+    content = encode({**asdict(result), "fingerprint": place.fingerprint, "buckets": place.buckets})
+    try:
+        lake.write_once(place.sidecar(result.bucket), content)
+    except FileExistsError:
+        return read_sidecar(lake, place, result.bucket) or result
+    return result
+
+
+def read_sidecar(lake: Lake, place: BucketPlace, bucket: int) -> BucketResult | None:
+    """The result of a finished bucket, or None where it is missing, of other inputs, or its files are not intact."""
+    try:
+        given = json.loads(lake.read(place.sidecar(bucket)))
+    except NotFoundError:
+        return None
+    if (given.pop("fingerprint"), given.pop("buckets")) != (place.fingerprint, place.buckets):
+        return None
+    files = {name: FileEntry(**entry) for name, entry in given["files"].items()}
+    if not all(lake.holds(entry) for entry in files.values()):
+        return None
+    return BucketResult(given["bucket"], files, given["facts"])
+
+
+def kept(lake: Lake, attempt: Attempt, step: str, place: BucketPlace) -> dict[int, BucketResult]:
+    """Finished buckets of this attempt and of the one it resumes; the latter get a sidecar of their own here."""
+    found: dict[int, BucketResult] = {}
+    earlier = None
+    if attempt.resumes is not None:
+        folder = f"{run_folder(attempt.fleet, attempt.pipeline, attempt.interval.key)}/{attempt.resumes}/{step}"
+        earlier = BucketPlace(folder, place.fingerprint, place.buckets)
+    for bucket in range(place.buckets):
+        own = read_sidecar(lake, place, bucket)
+        if own is None and earlier is not None:
+            taken = read_sidecar(lake, earlier, bucket)
+            own = finish(lake, place, taken) if taken is not None else None
+        if own is not None:
+            found[bucket] = own
+    return found

@@ -1,0 +1,161 @@
+"""The author's model code: the callables a spec names by dotted path, and the matrix their estimators receive.
+
+``"flights.delays:build"`` names a callable that returns a scikit-learn compatible estimator. The same module may define
+``features(frame) -> frame``, on one partition's rows in time order and without the target, and
+``metrics(y_true, y_pred, frame) -> dict``. The same code runs at training, scoring and serving.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import modelfleet
+from modelfleet.errors import ModelCodeError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    import pyarrow as pa
+
+Matrix = Any
+"""float64 ndarray of shape (rows, features) where all features are numbers, else a DataFrame with their names."""
+
+
+@dataclass(frozen=True)
+class ModelCode:
+    """What the author's module gives: `build` always, `features` and `metrics` where defined."""
+
+    path: str
+    build: Callable[..., Any]
+    features: Callable[[pd.DataFrame], pd.DataFrame] | None
+    metrics: Callable[[np.ndarray, np.ndarray, pd.DataFrame], Mapping[str, float]] | None
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+    def estimator(self, seed: int) -> Any:
+        """A fresh estimator; every ``random_state`` it leaves open is set, so that the same data gives the same model."""
+        estimator = self.build(**self.params)
+        open_states = {
+            name: seed
+            for name, value in estimator.get_params(deep=True).items()
+            if (name == "random_state" or name.endswith("__random_state")) and value is None
+        }
+        return estimator.set_params(**open_states) if open_states else estimator
+
+
+def load(path: str, params: Mapping[str, Any], *, fleet: str, probabilities: bool) -> ModelCode:
+    """Import the author's code and build one estimator to see that it is one.
+
+    :param probabilities: whether it must have ``predict_proba`` (classification).
+    :raises ModelCodeError: naming the fleet and the dotted path.
+    """
+    build = resolve(path, fleet=fleet)
+    module = importlib.import_module(path.partition(":")[0])
+    code = ModelCode(path, build, getattr(module, "features", None), getattr(module, "metrics", None), params)
+    try:
+        estimator = code.build(**params)
+    except Exception as exc:
+        raise ModelCodeError(
+            f"fleet {fleet!r}: {path} could not be called with params {dict(params)!r}: {type(exc).__name__}: {exc}"
+        ) from exc
+    needed = ["fit", "predict", "get_params", "set_params"] + (["predict_proba"] if probabilities else [])
+    missing = [name for name in needed if not hasattr(estimator, name)]
+    if missing:
+        raise ModelCodeError(
+            f"fleet {fleet!r}: {path} returned {type(estimator).__name__}, which has no {', '.join(missing)}",
+            hint="return a scikit-learn compatible estimator"
+            + (" that predicts probabilities" if missing == ["predict_proba"] else ""),
+        )
+    return code
+
+
+def resolve(path: str, *, fleet: str) -> Callable[..., Any]:
+    """The callable a dotted path names.
+
+    :raises ModelCodeError: when it can't be imported or is not callable.
+    """
+    module_name, _, attribute = path.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as exc:
+        raise ModelCodeError(
+            f"fleet {fleet!r}: {path} can't be imported: {type(exc).__name__}: {exc}",
+            hint=f"is the package of {module_name!r} under include/ and installed (`make setup`)?",
+        ) from exc
+    found = getattr(module, attribute, None)
+    if not callable(found):
+        raise ModelCodeError(f"fleet {fleet!r}: {path}: module {module_name!r} has no callable {attribute!r}")
+    return found
+
+
+@lru_cache
+def code_version(*paths: str) -> str:
+    """A digest of all source files of the packages that the dotted paths name, with Modelfleet's version in front.
+
+    Any change in the author's package makes a new version; a fleet without author's code has Modelfleet's alone.
+    """
+    digest = hashlib.blake2b(digest_size=8)
+    for package in sorted({path.partition(":")[0].partition(".")[0] for path in paths}):
+        for file in sorted(_source_files(package)):
+            digest.update(f"{file.name}\0".encode() + file.read_bytes() + b"\0")
+    return f"{modelfleet.__version__}+{digest.hexdigest()}"
+
+
+def _source_files(package: str) -> list[Path]:
+    try:
+        root = files(package)
+    except (ModuleNotFoundError, TypeError):
+        spec = importlib.util.find_spec(package)
+        return [Path(spec.origin)] if spec is not None and spec.origin else []
+    folder = Path(str(root))
+    return [path for path in folder.rglob("*") if path.suffix in {".py", ".sql"}]
+
+
+def matrix(rows: pa.Table, features: Sequence[str], code: ModelCode, *, context: Sequence[str]) -> Matrix:
+    """What the estimator receives for `rows` of one partition, in time order.
+
+    :param context: the key and time columns, which ``features(frame)`` sees beside the features.
+    :raises ModelCodeError: when ``features(frame)`` does not return one row for each.
+    """
+    if code.features is not None:
+        frame = code.features(_frame(rows, [*context, *features]))
+        if len(frame) != rows.num_rows:
+            raise ModelCodeError(f"features() of {code.path} returned {len(frame)} rows for {rows.num_rows}")
+        return frame
+    if all(_is_number(rows.schema.field(name).type) for name in features):
+        return _numbers(rows, features)
+    return _frame(rows, features)
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    import pyarrow.types as t
+
+    return bool(t.is_integer(kind) or t.is_floating(kind) or t.is_boolean(kind))
+
+
+def _numbers(rows: pa.Table, features: Sequence[str]) -> np.ndarray:
+    import numpy as np
+
+    out = np.empty((rows.num_rows, len(features)), dtype=np.float64)
+    for position, name in enumerate(features):
+        out[:, position] = numbers(rows.column(name))
+    return out
+
+
+def numbers(column: pa.ChunkedArray) -> np.ndarray:
+    """A numeric column as float64, null as NaN."""
+    import pyarrow as pa
+
+    # bool has no direct cast to double in Arrow
+    column = column.cast(pa.int8()) if pa.types.is_boolean(column.type) else column
+    return column.cast(pa.float64(), safe=False).to_numpy()
+
+
+def _frame(rows: pa.Table, columns: Sequence[str]) -> pd.DataFrame:
+    return rows.select(list(dict.fromkeys(columns))).to_pandas()

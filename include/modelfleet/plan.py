@@ -1,0 +1,171 @@
+"""The plan of a fleet: its pipelines' steps in order, what each reads and writes. Pure; runners and DAGs are made from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from modelfleet.spec import FleetSpec, LakeTable, SqlTable
+
+Pipeline = Literal["ingest", "train", "promote", "score"]
+PIPELINES: tuple[Pipeline, ...] = ("ingest", "train", "promote", "score")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step. `engine` says who runs it; consecutive ``spark`` steps share one Spark job."""
+
+    pipeline: Pipeline
+    name: str
+    engine: Literal["python", "spark"]
+    phase: Literal["inputs", "compute", "outputs"]
+    reads: tuple[str, ...]
+    writes: tuple[str, ...]
+    purpose: str
+
+
+def plan(spec: FleetSpec) -> tuple[Step, ...]:
+    """All steps of the fleet, in the order of its pipelines."""
+    return (*_ingest(spec), *_train(spec), *_promote(spec), *_score(spec))
+
+
+def steps_of(spec: FleetSpec, pipeline: str) -> tuple[Step, ...]:
+    return tuple(step for step in plan(spec) if step.pipeline == pipeline)
+
+
+def _ingest(spec: FleetSpec) -> tuple[Step, ...]:
+    place = f"lake:{spec.name}/ingest/<interval>"
+    sources = tuple(_source(name, table) for name, table in spec.data.tables.items())
+    return (
+        Step("ingest", "extract", "python", "compute", sources, (f"{place}/<attempt>/extract",), "read the interval's rows"),
+        Step(
+            "ingest",
+            "commit",
+            "python",
+            "outputs",
+            (f"{place}/<attempt>/extract",),
+            (f"{place}/manifest.json", "warehouse:runs"),
+            "put the attempt in force",
+        ),
+    )
+
+
+def _source(name: str, table: SqlTable | LakeTable) -> str:
+    if table.kind == "lake":
+        return f"files:{table.path} ({name}, in place)"
+    whole = "the interval's rows" if table.time else "a snapshot"
+    return f"sql:{table.connection}.{table.table} ({name}, {whole})"
+
+
+def _spark_steps(spec: FleetSpec, pipeline: Pipeline, last: Step) -> tuple[Step, ...]:
+    place = f"lake:{spec.name}/{pipeline}/<interval>/<attempt>"
+    prepared = f" through {spec.data.prepare}" if spec.data.prepare else ""
+    return (
+        Step(
+            pipeline,
+            "pin",
+            "python",
+            "inputs",
+            (f"lake:{spec.name}/ingest/*/manifest.json", "mlflow production: champion"),
+            (f"{place}/attempt.json",),
+            "fix the attempts and the champion version that the run uses",
+        ),
+        Step(
+            pipeline,
+            "dataset",
+            "spark",
+            "compute",
+            (f"lake:{spec.name}/ingest", *(("code:" + spec.data.prepare,) if spec.data.prepare else ())),
+            (f"{place}/dataset",),
+            f"group the rows by {', '.join(spec.partition_by)}{prepared}",
+        ),
+        Step(pipeline, "quality", "spark", "compute", (f"{place}/dataset",), (f"{place}/quality",), "judge the prepared rows"),
+        last,
+    )
+
+
+def _train(spec: FleetSpec) -> tuple[Step, ...]:
+    place = f"lake:{spec.name}/train/<interval>"
+    fit = Step(
+        "train",
+        "train",
+        "spark",
+        "compute",
+        (f"{place}/<attempt>/dataset", f"code:{spec.model}", f"lake:{spec.name}/promote (champion)"),
+        (f"{place}/<attempt>/train",),
+        "fit and evaluate one model per partition",
+    )
+    return (
+        *_spark_steps(spec, "train", fit),
+        Step("train", "commit", "python", "outputs", (), (f"{place}/manifest.json", "warehouse:runs"), "put the attempt in force"),
+        Step(
+            "train",
+            "register",
+            "python",
+            "outputs",
+            (f"{place}/<attempt>/train",),
+            (f"mlflow staging: {spec.name}", "warehouse:models"),
+            "one MLflow run, one version: the challenger",
+        ),
+    )
+
+
+def _promote(spec: FleetSpec) -> tuple[Step, ...]:
+    place = f"lake:{spec.name}/promote/<interval>"
+    return (
+        Step(
+            "promote",
+            "pin",
+            "python",
+            "inputs",
+            (f"lake:{spec.name}/train/<interval>/manifest.json", "mlflow production: champion"),
+            (f"{place}/<attempt>/attempt.json",),
+            "fix the challenger and the champion it meets",
+        ),
+        Step(
+            "promote",
+            "decide",
+            "python",
+            "compute",
+            (f"lake:{spec.name}/train", f"rules: {len(spec.gate.each)} each, {len(spec.gate.fleet)} fleet"),
+            (f"{place}/<attempt>/decide", "warehouse:decisions"),
+            f"one decision per model (mode {spec.gate.mode})",
+        ),
+        Step(
+            "promote",
+            "publish",
+            "python",
+            "outputs",
+            (f"{place}/<attempt>/decide",),
+            (f"{place}/<attempt>/publish", f"mlflow production: {spec.name}@champion"),
+            "promoted challengers and kept champions become a version; the alias moves to it",
+        ),
+        Step("promote", "commit", "python", "outputs", (), (f"{place}/manifest.json", "warehouse:runs"), "put the attempt in force"),
+    )
+
+
+def _score(spec: FleetSpec) -> tuple[Step, ...]:
+    place = f"lake:{spec.name}/score/<interval>"
+    score = Step(
+        "score",
+        "score",
+        "spark",
+        "compute",
+        (f"{place}/<attempt>/dataset", f"lake:{spec.name}/promote (champion)"),
+        (f"{place}/<attempt>/score",),
+        "predict every row with its partition's champion, or the baseline",
+    )
+    return (
+        *_spark_steps(spec, "score", score),
+        Step("score", "commit", "python", "outputs", (), (f"{place}/manifest.json",), "put the attempt in force"),
+        Step(
+            "score",
+            "load",
+            "python",
+            "outputs",
+            (f"{place}/<attempt>/score",),
+            (f"warehouse:{spec.name}_predictions",),
+            "load the predictions",
+        ),
+    )

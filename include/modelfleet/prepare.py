@@ -1,0 +1,145 @@
+"""A run's tables as one: their schemas over all intervals made one, and the author's `prepare` run on them by Spark.
+
+`prepare` is a function ``(spark, **tables) -> DataFrame`` or a ``.sql`` file over views named like the tables. Spark reads
+the lake through the same pyarrow filesystem as everybody else, in its Python workers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from modelfleet import ingest, modelcode
+from modelfleet.errors import DataError, ModelCodeError
+from modelfleet.interval import Interval
+from modelfleet.lake.store import FileEntry, Lake
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyspark.sql import DataFrame, SparkSession
+
+    from modelfleet.ingest import TableManifest
+    from modelfleet.spec import FleetSpec, LakeTable, SqlTable
+
+
+@dataclass(frozen=True)
+class Source:
+    """One table of a run's inputs: what each interval's ingest committed of it."""
+
+    name: str
+    table: SqlTable | LakeTable
+    parts: tuple[tuple[Interval, TableManifest], ...]
+
+    @property
+    def entries(self) -> tuple[FileEntry, ...]:
+        return tuple(entry for _, manifest in self.parts for entry in manifest.files)
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """One file to read: which interval's manifest names it."""
+
+    part: int
+    entry: FileEntry
+
+
+@dataclass(frozen=True)
+class Unified:
+    """A table with one schema over all its intervals; `notes` say what was widened or filled."""
+
+    source: Source
+    schema: pa.Schema
+    notes: tuple[str, ...]
+
+    def chunks(self) -> list[Chunk]:
+        return [Chunk(i, entry) for i, (_, manifest) in enumerate(self.source.parts) for entry in manifest.files]
+
+
+def unify(source: Source, spec: FleetSpec, *, needed: Sequence[str]) -> Unified:
+    """One schema for all intervals of a table.
+
+    :raises DataError: where a column's types can't be made one, or a needed column got lost, naming the intervals.
+    """
+    listed = [(interval.key, manifest.columns) for interval, manifest in source.parts]
+    unified = ingest.unify(listed, needed=needed, fleet=spec.name, table=source.name)
+    return Unified(source, unified.schema, tuple(f"table {source.name!r}: {note}" for note in unified.notes))
+
+
+def read(table: Unified, chunk: Chunk, lake: Lake) -> Iterator[pa.RecordBatch]:
+    """The rows of one file, in the table's one schema."""
+    interval, manifest = table.source.parts[chunk.part]
+    for batch in ingest.read_batches(manifest, chunk.entry, lake, table=table.source.table, interval=interval):
+        yield ingest.conform(batch, table.schema)
+
+
+def run(spark: SparkSession, spec: FleetSpec, tables: Sequence[Unified]) -> DataFrame:
+    """The author's `prepare` over the tables.
+
+    :raises ModelCodeError: when it can't be imported, raises, or returns no DataFrame.
+    """
+    path = spec.data.prepare
+    assert path is not None
+    frames = {table.source.name: _frame(spark, table) for table in tables}
+    try:
+        if path.endswith(".sql"):
+            for name, frame in frames.items():
+                frame.createOrReplaceTempView(name)
+            result = spark.sql(sql_text(path, fleet=spec.name))
+        else:
+            result = modelcode.resolve(path, fleet=spec.name)(spark, **frames)
+        schema = getattr(result, "schema", None)
+    except ModelCodeError:
+        raise
+    except Exception as exc:
+        raise ModelCodeError(
+            f"fleet {spec.name!r}: prepare {path} failed: {type(exc).__name__}: {str(exc)[:1000]}",
+            hint=("its tables are " + ", ".join(f"{name}({', '.join(f.columns)})" for name, f in frames.items()))[:1000],
+        ) from exc
+    if schema is None:
+        raise ModelCodeError(f"fleet {spec.name!r}: prepare {path} returned {type(result).__name__}, not a Spark DataFrame")
+    return result
+
+
+def sql_text(path: str, *, fleet: str) -> str:
+    """The text of a ``.sql`` file named as ``package:file.sql``.
+
+    :raises ModelCodeError: when it can't be read.
+    """
+    package, _, name = path.partition(":")
+    try:
+        return files(package).joinpath(name).read_text()
+    except (ModuleNotFoundError, FileNotFoundError, TypeError) as exc:
+        raise ModelCodeError(f"fleet {fleet!r}: prepare {path} can't be read: {exc}") from exc
+
+
+def arrow_schema(frame: Any) -> pa.Schema:
+    """The Arrow schema in which Spark hands over the rows of a DataFrame."""
+    from pyspark.sql.pandas.types import to_arrow_schema
+
+    return to_arrow_schema(frame.schema, timezone="UTC")
+
+
+def _frame(spark: SparkSession, table: Unified) -> DataFrame:
+    """A table as a DataFrame: each Spark task reads its share of the files."""
+    from pyspark.sql.pandas.types import from_arrow_schema
+
+    try:
+        schema = from_arrow_schema(table.schema, prefer_timestamp_ntz=True)
+    except Exception as exc:
+        raise DataError(f"table {table.source.name!r}: Spark has no type for a column of {table.schema}: {exc}") from exc
+    chunks = table.chunks()
+    if not chunks:
+        return spark.createDataFrame([], schema)
+    positions = spark.range(0, len(chunks), 1, len(chunks))
+    return positions.mapInArrow(partial(_read_chunks, table, chunks, Lake.open()), schema)
+
+
+def _read_chunks(
+    table: Unified, chunks: list[Chunk], lake: Lake, batches: Iterator[pa.RecordBatch]
+) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        for position in batch.column(0).to_pylist():
+            yield from read(table, chunks[position], lake)

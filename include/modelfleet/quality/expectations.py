@@ -1,0 +1,163 @@
+"""Great Expectations itself: its import, its objects, its engine. Imported only where there is something to check.
+
+The engine is chosen in `evaluate` alone: pandas, on the columns the checks need (measured in docs/decisions).
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import logging
+import os
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from modelfleet.errors import DataError, bounded
+from modelfleet.quality.checks import Check
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# Set by us: the results' format decides what may be shown; `meta` links a result to its check.
+_RESERVED = ("result_format", "meta", "severity", "batch_id", "catch_exceptions")
+_SEVERITY = {"error": "critical", "warn": "warning"}
+_META = "modelfleet_check"
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Great Expectations without its logging and warnings; what matters of them is in the results."""
+    logger = logging.getLogger("great_expectations")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def gx() -> Any:
+    """The great_expectations module: analytics off before the first import."""
+    os.environ["GX_ANALYTICS_ENABLED"] = "false"
+    return importlib.import_module("great_expectations")
+
+
+def build(check: Check, arguments: dict[str, Any] | None = None) -> Any:
+    """The expectation object of `check`, with `arguments` in place of its own.
+
+    :raises DataError: when the expectation is unknown, can't be judged by this engine, or refuses the arguments.
+    """
+    gx()
+    registry = importlib.import_module("great_expectations.expectations.registry")
+    known = registry.list_registered_expectation_implementations()
+    if check.expectation not in known:
+        near = difflib.get_close_matches(check.expectation, known, n=3, cutoff=0.5)
+        raise DataError(f"expectation {check.expectation!r} is unknown; nearest: {bounded(near) or 'none'}")
+    given = dict(check.arguments if arguments is None else arguments)
+    reserved = [name for name in _RESERVED if name in given]
+    if reserved:
+        raise DataError(f"{check.expectation}: {bounded(reserved)} can't be given, Modelfleet sets it")
+    try:
+        built = registry.get_expectation_impl(check.expectation)(
+            **given, severity=_SEVERITY[check.severity], meta={_META: check.id}
+        )
+    except (TypeError, ValueError) as exc:  # pydantic's ValidationError is a ValueError
+        raise DataError(f"{check.expectation}: {_reasons(exc)}") from exc
+    _require_supported(check.expectation, built)
+    _require_patterns(check.expectation, given)
+    return built
+
+
+def _reasons(exc: Exception) -> str:
+    """A pydantic error as ``argument: reason``."""
+    errors = getattr(exc, "errors", None)
+    if not callable(errors):
+        return str(exc)
+    found = []
+    for error in errors():
+        name = ".".join(str(part) for part in error["loc"] if part != "__root__")
+        found.append(f"{name}: {error['msg']}" if name else error["msg"])
+    return bounded(found, sep="; ")
+
+
+def _require_supported(name: str, expectation: Any) -> None:
+    """Refuse an expectation whose metric has no pandas form (SQL queries, LIKE patterns)."""
+    registry = importlib.import_module("great_expectations.expectations.registry")
+    exceptions = importlib.import_module("great_expectations.exceptions")
+    engine = importlib.import_module("great_expectations.execution_engine").PandasExecutionEngine()
+    mapped = getattr(expectation, "map_metric", None)
+    for metric in [f"{mapped}.condition"] if mapped else getattr(expectation, "metric_dependencies", ()):
+        try:
+            registry.get_metric_provider(metric, engine)
+        except exceptions.MetricProviderError as exc:
+            raise DataError(f"{name} can't be judged here: Great Expectations has no pandas form of it") from exc
+
+
+def _require_patterns(name: str, arguments: dict[str, Any]) -> None:
+    """Refuse a malformed regular expression now; Great Expectations compiles it only over the rows."""
+    several = arguments.get("regex_list")
+    for pattern in [arguments.get("regex"), *(several if isinstance(several, (list, tuple)) else [])]:
+        try:
+            re.compile(pattern if isinstance(pattern, str) else "")
+        except re.error as exc:
+            raise DataError(f"{name}: {pattern!r} is not a regular expression: {exc}") from exc
+
+
+def evaluate(expectations: Sequence[Any], frame: pd.DataFrame) -> dict[str, Any]:
+    """Great Expectations' result per check id. A check that raises costs only itself; nothing is written or sent.
+
+    Counts and row numbers are asked for, values never: those that may be shown are read from the rows by number.
+    """
+    batch = _batch(frame)
+    suite = gx().ExpectationSuite(name="quality")
+    for expectation in expectations:
+        suite.add_expectation(expectation)
+    try:
+        results = list(_validate(batch, suite).results)
+    except Exception:  # one expectation can break the graph of them all: judge each alone
+        results = [found for expectation in expectations if (found := _alone(batch, expectation)) is not None]
+    return {result.expectation_config.meta[_META]: result for result in results}
+
+
+def _validate(batch: Any, what: Any) -> Any:
+    shown = {
+        "result_format": "SUMMARY",
+        "partial_unexpected_count": 20,
+        "exclude_unexpected_values": True,
+        "return_unexpected_index_query": False,
+    }
+    return batch.validate(what, result_format=shown)
+
+
+def _alone(batch: Any, expectation: Any) -> Any:
+    core = importlib.import_module("great_expectations.core")
+    try:
+        return _validate(batch, expectation)
+    except Exception as exc:
+        return core.ExpectationValidationResult(
+            success=False,
+            expectation_config=expectation.configuration,
+            result={},
+            exception_info={
+                "raised_exception": True,
+                "exception_message": f"{type(exc).__name__}: {exc}",
+                "exception_traceback": "",
+            },
+        )
+
+
+def _batch(frame: pd.DataFrame) -> Any:
+    base = importlib.import_module("great_expectations.data_context.types.base")
+    config = base.DataContextConfig(
+        store_backend_defaults=base.InMemoryStoreBackendDefaults(init_temp_docs_sites=False),
+        progress_bars={"globally": False, "metric_calculations": False},
+        analytics_enabled=False,
+    )
+    context = gx().get_context(mode="ephemeral", project_config=config)
+    asset = context.data_sources.add_pandas("modelfleet").add_dataframe_asset("prepared rows")
+    return asset.add_batch_definition_whole_dataframe("all").get_batch(batch_parameters={"dataframe": frame})

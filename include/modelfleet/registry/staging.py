@@ -1,0 +1,122 @@
+"""A training in the staging registry: one run with parameters, metrics, the model table and plots; one version."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from modelfleet.registry.client import connect
+from modelfleet.registry.plots import write_plots
+from modelfleet.registry.records import PackModel, Release, TrainingVersion
+from modelfleet.registry.runs import register
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from modelfleet.registry.client import Registry
+
+_MAX_PARAMS = 200
+_MAX_VALUE = 500  # what every MLflow server accepts
+_FORBIDDEN_IN_NAME = re.compile(r"[^\w./ -]")
+
+
+def log_training(
+    release: Release,
+    pack: PackModel,
+    *,
+    spec: Mapping[str, Any],
+    models: pa.Table,
+    metrics: Sequence[str],
+    data_docs: Path | None = None,
+) -> TrainingVersion:
+    """Log a training and register its pack as a version; the same attempt and pack again gives the same version.
+
+    :param spec: the spec as plain JSON data; its set fields become parameters, the whole of it ``spec.json``.
+    :param models: the model index, one row per expected partition, without model bytes.
+    :param metrics: names of the metric columns of `models`.
+    :param data_docs: a folder of HTML, logged as ``data_docs``.
+    :raises UnavailableError: the staging registry can't be reached.
+    """
+    with connect("staging") as registry:
+
+        def fill(run_id: str) -> None:
+            _log_numbers(registry, run_id, flatten(spec), fleet_metrics(models, metrics))
+            _log_files(registry, run_id, spec, models, metrics)
+            if data_docs is not None:
+                registry.client.log_artifacts(run_id, str(data_docs), "data_docs")
+
+        return register(registry, release, pack, release.version_tags(), fill)
+
+
+def fleet_metrics(models: pa.Table, metrics: Sequence[str]) -> dict[str, float]:
+    """Counts, and median and mean of each metric and its baseline over trained models; what is not finite is left out.
+
+    Names are those fleet rules use: ``expected``, ``trained``, ``median_mae``, ``median_baseline_mae``.
+    """
+    import numpy as np
+    import pyarrow.compute as pc
+
+    status = models.column("status")
+    counts = {name: float(pc.sum(pc.equal(status, name)).as_py() or 0) for name in ("trained", "skipped", "failed")}
+    found = {"expected": float(models.num_rows), **counts}
+    for column in ("n_rows", "n_train", "n_test", "fit_seconds"):
+        if column in models.column_names:
+            found[f"total_{column}"] = float(pc.sum(models.column(column)).as_py() or 0)
+    trained = models.filter(pc.equal(status, "trained"))
+    for name in (prefix + metric for metric in metrics for prefix in ("", "baseline_")):
+        if name not in trained.column_names:
+            continue
+        values = trained.column(name).to_numpy()
+        values = values[np.isfinite(values)]
+        if values.size:
+            found[f"median_{name}"] = float(np.median(values))
+            found[f"mean_{name}"] = float(np.mean(values))
+    return {name: value for name, value in found.items() if math.isfinite(value)}
+
+
+def flatten(spec: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """A spec's set fields as MLflow parameters, ``training.window -> 730D``; at most 200, of at most 500 characters."""
+    flat: dict[str, str] = {}
+    for key, value in spec.items():
+        name = f"{prefix}{_FORBIDDEN_IN_NAME.sub('_', str(key))}"
+        if isinstance(value, Mapping):
+            flat.update(flatten(value, f"{name}."))
+        elif value not in (None, "", []):
+            text = value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
+            flat[name[:250]] = text if len(text) <= _MAX_VALUE else text[: _MAX_VALUE - 1] + "…"
+    if prefix == "" and len(flat) > _MAX_PARAMS:
+        left_out = len(flat) - _MAX_PARAMS
+        flat = dict(list(flat.items())[:_MAX_PARAMS]) | {"more_params": f"{left_out} more, see spec.json"}
+    return flat
+
+
+def _log_numbers(registry: Registry, run_id: str, params: Mapping[str, str], metrics: Mapping[str, float]) -> None:
+    from mlflow.entities import Metric, Param
+
+    now = int(time.time() * 1000)
+    items = [Param(name, value) for name, value in params.items()]
+    for start in range(0, len(items), 100):  # MLflow's bound for one request
+        registry.client.log_batch(run_id, params=items[start : start + 100])
+    values = [Metric(_FORBIDDEN_IN_NAME.sub("_", name), value, now, 0) for name, value in metrics.items()]
+    for start in range(0, len(values), 500):
+        registry.client.log_batch(run_id, metrics=values[start : start + 500])
+
+
+def _log_files(
+    registry: Registry, run_id: str, spec: Mapping[str, Any], models: pa.Table, metrics: Sequence[str]
+) -> None:
+    import pyarrow.parquet as pq
+
+    with tempfile.TemporaryDirectory(prefix="modelfleet-run-") as temporary:
+        folder = Path(temporary) / "files"  # the temporary folder itself is private, and MLflow copies modes too
+        folder.mkdir()
+        pq.write_table(models, folder / "models.parquet", compression="zstd")
+        (folder / "spec.json").write_text(json.dumps(spec, indent=2, default=str, ensure_ascii=False))
+        write_plots(models, metrics, folder / "plots")
+        registry.client.log_artifacts(run_id, str(folder))

@@ -1,0 +1,138 @@
+"""Where things are: the environment, read in one place. One function per setting; nothing is read at import.
+
+Connections are Airflow's, named by id and kept in the environment (``AIRFLOW_CONN_<ID>``, as URI or JSON) or in
+Airflow's secret backend, from which the Airflow layer exports them to the process that needs them. So the command line, the
+Spark jobs and the DAGs see the same connections.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import quote, unquote, urlsplit
+
+from modelfleet.errors import ConfigurationError
+
+WAREHOUSE_CONNECTION = "modelfleet_warehouse"
+REGISTRY_CONNECTIONS = {"staging": "mlflow_staging", "production": "mlflow_production"}
+RegistryRole = Literal["staging", "production"]
+
+
+@dataclass(frozen=True)
+class Connection:
+    """An Airflow connection: `host` holds the file's path for SQLite."""
+
+    id: str
+    conn_type: str
+    host: str = ""
+    port: int | None = None
+    login: str = ""
+    password: str = field(default="", repr=False)
+    schema: str = ""
+    extra: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def url(self) -> str:
+        """The SQLAlchemy URL (sqlite, postgresql) or the http URL (MLflow servers)."""
+        if self.conn_type == "sqlite":
+            return f"sqlite:///{self.host}"
+        scheme = {"postgres": "postgresql+psycopg", "postgresql": "postgresql+psycopg"}.get(self.conn_type, self.conn_type)
+        user = quote(self.login, safe="") + (f":{quote(self.password, safe='')}" if self.password else "")
+        port = f":{self.port}" if self.port else ""
+        return f"{scheme}://{user}{'@' if user else ''}{self.host}{port}{'/' + self.schema if self.schema else ''}"
+
+
+def home() -> Path:
+    """The folder of the embedded default (lake, warehouse, registries): ``MODELFLEET_HOME``, or ``./.modelfleet``."""
+    return Path(os.environ.get("MODELFLEET_HOME", ".modelfleet")).resolve()
+
+
+def lake_uri() -> str:
+    """The lake's root: ``MODELFLEET_LAKE`` (a path or ``file://`` URI), or ``lake`` under `home`."""
+    return os.environ.get("MODELFLEET_LAKE") or str(home() / "lake")
+
+
+def dags_folder() -> Path:
+    """Where fleet files are: ``AIRFLOW__CORE__DAGS_FOLDER``, or ``./dags``."""
+    return Path(os.environ.get("AIRFLOW__CORE__DAGS_FOLDER", "dags")).resolve()
+
+
+def spark_master() -> str:
+    """The Spark master of runs started outside spark-submit: ``MODELFLEET_SPARK_MASTER``, or ``local[*]``."""
+    return os.environ.get("MODELFLEET_SPARK_MASTER", "local[*]")
+
+
+def connection(conn_id: str) -> Connection:
+    """The connection `conn_id`.
+
+    :raises ConfigurationError: when it is neither in the environment nor one of the embedded defaults.
+    """
+    variable = connection_variable(conn_id)
+    value = os.environ.get(variable)
+    if value:
+        return _parse(conn_id, value)
+    if conn_id == WAREHOUSE_CONNECTION:
+        return Connection(conn_id, "sqlite", host=str(home() / "warehouse.db"))
+    for role, registry in REGISTRY_CONNECTIONS.items():
+        if conn_id == registry:
+            return Connection(conn_id, "sqlite", host=str(home() / "mlflow" / f"{role}.db"))
+    raise ConfigurationError(
+        f"connection {conn_id!r} is not defined",
+        hint=f"set {variable}, for example 'postgresql://user:password@host:5432/db' or 'sqlite:////path/to.db'",
+    )
+
+
+def connection_variable(conn_id: str) -> str:
+    """The environment variable that holds connection `conn_id` (Airflow's convention)."""
+    return f"AIRFLOW_CONN_{conn_id.upper()}"
+
+
+def warehouse() -> Connection:
+    """The SQL warehouse predictions, models, decisions and runs are written to."""
+    return connection(WAREHOUSE_CONNECTION)
+
+
+def registry_uri(role: RegistryRole) -> str:
+    """The MLflow tracking and registry URI of one of the two registries: an ``http`` URL or ``sqlite:///`` path."""
+    return connection(REGISTRY_CONNECTIONS[role]).url
+
+
+def _parse(conn_id: str, value: str) -> Connection:
+    text = value.strip()
+    try:
+        if text.startswith("{"):
+            given = json.loads(text)
+            extra = given.get("extra") or {}
+            return Connection(
+                conn_id,
+                given["conn_type"],
+                host=given.get("host") or "",
+                port=int(given["port"]) if given.get("port") else None,
+                login=given.get("login") or "",
+                password=given.get("password") or "",
+                schema=given.get("schema") or "",
+                extra=json.loads(extra) if isinstance(extra, str) else extra,
+            )
+        parts = urlsplit(text)
+        if not parts.scheme:
+            raise ValueError("no scheme")
+        path = unquote(parts.path)
+        if parts.scheme == "sqlite":
+            return Connection(conn_id, "sqlite", host=path[1:] if path.startswith("//") else path)
+        return Connection(
+            conn_id,
+            parts.scheme,
+            host=unquote(parts.hostname or ""),
+            port=parts.port,
+            login=unquote(parts.username or ""),
+            password=unquote(parts.password or ""),
+            schema=path.lstrip("/"),
+        )
+    except (ValueError, KeyError, TypeError) as exc:
+        raise ConfigurationError(
+            f"connection {conn_id!r} in {connection_variable(conn_id)} is neither a URI nor Airflow's JSON form ({type(exc).__name__})",
+            hint="for example 'postgresql://user:password@host:5432/db' or '{\"conn_type\": \"sqlite\", \"host\": \"/path/to.db\"}'",
+        ) from None

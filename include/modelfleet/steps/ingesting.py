@@ -1,0 +1,59 @@
+"""The steps of ingest: extract, commit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from modelfleet import ingest
+from modelfleet.lake import runs
+from modelfleet.steps.inputs import manifest_json, tables_of
+from modelfleet.steps.runner import Context, StepFunction, StepResult, record_done
+
+if TYPE_CHECKING:
+    from modelfleet.lake.runs import Json
+
+
+def extract(ctx: Context) -> StepResult:
+    """Read the interval's rows of every table into the attempt."""
+    standing = runs.committed(ctx.lake, ctx.spec.name, "ingest", ctx.interval)
+    tables = ingest.extract(
+        ctx.spec,
+        ctx.attempt.interval,
+        ctx.attempt,
+        ctx.lake,
+        previous=tables_of(standing.facts) if standing else None,
+        progress=ctx.progress,
+    )
+    copied = {name: table.files for name, table in tables.items() if table.kind != "reference"}
+    facts = {"tables": manifest_json(tables), "rows": {name: table.rows for name, table in tables.items()}}
+    return StepResult(copied, runs.digest_of({name: table.digest for name, table in tables.items()}), facts)
+
+
+def commit(ctx: Context) -> StepResult:
+    """Put the attempt in force; what was made from the one before is stale from now on."""
+    extracted = ctx.step("extract")
+    rows = extracted.facts["rows"]
+    main = rows[ctx.spec.data.main[0]]
+    status = "empty" if main == 0 else "committed"
+    standing = runs.committed(ctx.lake, ctx.spec.name, "ingest", ctx.interval)
+    unchanged = standing is not None and standing.steps.get("extract") == extracted.digest
+    manifest = runs.commit(
+        ctx.lake, ctx.attempt, status=status, steps=[extracted], facts={**extracted.facts, "unchanged": unchanged}
+    )
+    record_done(ctx, status=status, rows=main, counts=rows)
+    return StepResult({}, manifest.digest, {"rows": rows, "unchanged": unchanged, **_options(ctx)})
+
+
+def _options(ctx: Context) -> Json:
+    return {"train_only": bool(ctx.attempt.options.get("train_only"))}
+
+
+def _own_attempt(ctx: Context) -> Json:
+    # A source may have changed at any time, so only a repetition within one attempt finds its result again.
+    return {"attempt": ctx.attempt.id}
+
+
+STEPS = {
+    "ingest.extract": StepFunction(extract, _own_attempt),
+    "ingest.commit": StepFunction(commit),
+}

@@ -1,0 +1,254 @@
+"""The step `pin`: which attempts and which champion a run uses, checked and fixed before any data is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC
+from typing import TYPE_CHECKING, Any
+
+from modelfleet import interval as intervals
+from modelfleet import modelcode, registry
+from modelfleet.errors import ConflictError, DataError, bounded
+from modelfleet.ingest import TableManifest
+from modelfleet.interval import Interval
+from modelfleet.lake import Lake, RunManifest, runs
+from modelfleet.lake.runs import Json
+from modelfleet.prepare import Source, sql_text
+from modelfleet.warehouse import Warehouse
+
+if TYPE_CHECKING:
+    from modelfleet.registry import FleetVersion
+    from modelfleet.spec import FleetSpec
+
+
+@dataclass(frozen=True)
+class Pinned:
+    """What a run uses: `inputs` by name, each with its attempt and digest; `facts` join the attempt's options."""
+
+    interval: Interval
+    inputs: Mapping[str, Json]
+    facts: Json = field(default_factory=dict)
+
+
+def for_ingest(lake: Lake, spec: FleetSpec, key: str, options: Mapping[str, Any]) -> Pinned:
+    """The interval to ingest; its span is kept when it was ingested before.
+
+    :raises DataError: when it overlaps another interval, or was ingested with another start.
+    """
+    standing = runs.committed(lake, spec.name, "ingest", key)
+    start = options.get("start") or (standing.options.get("start") if standing else None)
+    interval = intervals.of_key(key, timezone=spec.timezone, start=start, cron=spec.schedule.cron("ingest"))
+    if standing is not None and standing.interval.utc != interval.utc:
+        raise DataError(
+            f"fleet {spec.name!r}: interval {key} was ingested from {standing.interval.start}, now from {interval.start}",
+            hint="an interval is ingested again over the same span",
+        )
+    others = [run.interval for run in runs.all_committed(lake, spec.name, "ingest") if run.interval.key != key]
+    crossing = [other for other in others if other.overlaps(interval)]
+    if crossing:
+        raise DataError(
+            f"fleet {spec.name!r}: interval {key} ({interval.start} to {interval.end}) overlaps "
+            f"{bounded(f'{o.key} ({o.start} to {o.end})' for o in crossing)}, already ingested",
+            hint="choose a start after the last ingested interval",
+        )
+    train_only = bool(options.get("train_only") or (standing and standing.options.get("train_only")))
+    return Pinned(interval, {}, {"train_only": train_only, "start": start})
+
+
+def for_train(lake: Lake, spec: FleetSpec, key: str, options: Mapping[str, Any]) -> Pinned:
+    """The ingests in the training window, and the champion that the new models meet.
+
+    :raises DataError: when nothing is ingested, or no row in the window.
+    :raises ModelCodeError: when the author's code can't be used; before any data is read.
+    """
+    check_code(spec)
+    interval = intervals.of_key(key, timezone=spec.timezone)
+    span = training_span(spec, interval)
+    ingests = [run for run in runs.all_committed(lake, spec.name, "ingest") if _within(run.interval, span)]
+    rows = sum(_main(spec, run).rows for run in ingests)
+    if rows == 0:
+        there = [run.interval.key for run in runs.all_committed(lake, spec.name, "ingest")]
+        raise DataError(
+            f"fleet {spec.name!r}: no rows to train on: the ingests up to {key} hold none; ingested are {bounded(there) or 'none'}",
+            hint=f"ingest first: modelfleet run {spec.name} --step ingest --interval {key} --start <first day>",
+        )
+    inputs = _ingest_inputs(ingests)
+    lineage = runs.digest_of([spec.digest, code_version(spec), {name: used["digest"] for name, used in inputs.items()}])
+    return Pinned(interval, inputs | _champion_input(opponent(spec.name, lineage)), {"lineage": lineage})
+
+
+def for_promote(lake: Lake, spec: FleetSpec, key: str, options: Mapping[str, Any]) -> Pinned:
+    """The training's result, and the champion its models were compared with.
+
+    :raises DataError: when nothing was trained for the interval.
+    :raises ConflictError: when another champion serves by now, or one of a later interval; `force` goes on.
+    :raises UnavailableError: when the production registry can't be reached: nothing is promoted.
+    """
+    interval = intervals.of_key(key, timezone=spec.timezone)
+    trained = runs.committed(lake, spec.name, "train", key)
+    if trained is None:
+        raise DataError(f"fleet {spec.name!r}: nothing was trained for interval {key}", hint="train it first")
+    meets = opponent(spec.name, trained.options["lineage"])
+    compared = (trained.inputs.get("champion") or {}).get("version")
+    force = bool(options.get("force"))
+    if meets is not None and meets.interval > key and not force:
+        raise ConflictError(
+            f"fleet {spec.name!r}: champion version {meets.version} is of interval {meets.interval}, later than {key}; it stays",
+            hint="promote an older interval only on purpose: force",
+        )
+    if (meets.version if meets else None) != compared and not force:
+        raise ConflictError(
+            f"fleet {spec.name!r}: the models of {key} were compared with {_version(compared)}, "
+            f"but {_version(meets.version if meets else None)} serves now; nothing is promoted",
+            hint="train the interval again, so that they meet the champion of now, or force the promotion",
+        )
+    inputs = {f"train/{key}": {"attempt": trained.attempt, "digest": trained.digest}}
+    return Pinned(interval, inputs | _champion_input(meets), {"lineage": trained.options["lineage"]})
+
+
+def for_score(lake: Lake, spec: FleetSpec, key: str, options: Mapping[str, Any]) -> Pinned:
+    """The interval's ingest and the champion, one version for the whole run.
+
+    :raises NoChampionYet: before the first promotion; recorded as waiting, and started again by it.
+    :raises EmptyInterval: when the interval has no rows; recorded as empty.
+    :raises DataError: when it is not ingested, or was ingested for training only.
+    """
+    from modelfleet.steps.runner import EmptyInterval, NoChampionYet, record_not_started
+
+    ingested = runs.committed(lake, spec.name, "ingest", key)
+    if ingested is None:
+        raise DataError(f"fleet {spec.name!r}: interval {key} is not ingested", hint="ingest it first")
+    if ingested.options.get("train_only"):
+        raise DataError(f"fleet {spec.name!r}: interval {key} was ingested for training only; it is not scored")
+    if _main(spec, ingested).rows == 0:
+        message = f"interval {key} has no rows in table {spec.data.main[0]!r}: no predictions are written"
+        record_not_started(spec, "score", key, status="empty", message=message)
+        raise EmptyInterval(f"fleet {spec.name!r}: {message}")
+    # Recorded before the champion is looked up: a promotion in between then sees it waiting, and starts it again.
+    message = "no champion yet: scored after the first promotion"
+    record_not_started(spec, "score", key, status="waiting", message=message)
+    champion = registry.champion(spec.name)
+    if champion is None:
+        raise NoChampionYet(f"fleet {spec.name!r}, interval {key}: {message}")
+    return Pinned(ingested.interval, _ingest_inputs([ingested]) | _champion_input(champion))
+
+
+def opponent(fleet: str, lineage: str) -> FleetVersion | None:
+    """The champion that a training of this lineage (spec, code, data) meets.
+
+    That is the one in production, unless it came from the very same training: then the one before it, so that a training
+    or promotion that is repeated gives the same decisions again.
+    """
+    champion = registry.champion(fleet)
+    if champion is None or champion.tags.get("lineage") != lineage:
+        return champion
+    known = {version.version: version for version in registry.versions(fleet)}
+    met = champion.tags.get("met_champion")
+    return known.get(int(met)) if met else None
+
+
+def sources(lake: Lake, spec: FleetSpec, inputs: Mapping[str, Json]) -> list[Source]:
+    """The tables of the pinned ingests; of snapshots and references only the latest counts."""
+    ingests = []
+    for name, used in inputs.items():
+        pipeline, _, key = name.partition("/")
+        if pipeline == "ingest":
+            manifest = runs.load_step(lake, spec.name, "ingest", key, used["attempt"], "extract")
+            attempt = runs.load_attempt(lake, spec.name, "ingest", key, used["attempt"])
+            assert manifest is not None
+            ingests.append((attempt.interval, tables_of(manifest.facts)))
+    ingests.sort(key=lambda item: item[0].utc[1])
+    listed = []
+    for name, table in spec.data.tables.items():
+        parts = [(interval, tables[name]) for interval, tables in ingests if name in tables]
+        if parts and parts[-1][1].kind != "interval":
+            first, last = parts[0][0], parts[-1][0]
+            parts = [(Interval(last.key, first.start, last.end), parts[-1][1])]
+        listed.append(Source(name, table, tuple(parts)))
+    return listed
+
+
+def tables_of(facts: Json) -> dict[str, TableManifest]:
+    """The tables that an ingest's `extract` wrote."""
+    return {name: TableManifest.from_json(table) for name, table in facts["tables"].items()}
+
+
+def training_span(spec: FleetSpec, interval: Interval) -> Interval:
+    """From the start of the training window to the interval's end; without a window, from the beginning of time."""
+    window = spec.training.window
+    if window is None:
+        from datetime import datetime
+
+        return Interval(interval.key, datetime(1900, 1, 1, tzinfo=interval.end.tzinfo), interval.end)
+    end = interval.end.astimezone(UTC)
+    return Interval(interval.key, (end - intervals.duration(window)).astimezone(interval.end.tzinfo), interval.end)
+
+
+def data_ready(spec: FleetSpec, interval_key: str, table: str) -> tuple[bool, str]:
+    """Whether the ingests of `table` cover the end of the interval, and in words what there is."""
+    interval = intervals.of_key(interval_key, timezone=spec.timezone)
+    ends = [run.interval.end for run in runs.all_committed(Lake.open(), spec.name, "ingest") if table in run.facts["rows"]]
+    last = max(ends, key=lambda end: end.astimezone(UTC), default=None)
+    ready = last is not None and last.astimezone(UTC) >= interval.end.astimezone(UTC)
+    return ready, f"table {table!r} is ingested up to {last or 'nothing'}, {interval.end} is needed"
+
+
+def waiting_intervals(spec: FleetSpec) -> list[str]:
+    """The intervals whose scoring waits for a champion."""
+    return Warehouse.open().waiting_intervals(spec.name)
+
+
+def code_version(spec: FleetSpec) -> str:
+    """The version of the author's code that the spec names."""
+    paths = [path for path in (spec.model, spec.data.prepare) if path]
+    return modelcode.code_version(*paths)
+
+
+def check_code(spec: FleetSpec) -> None:
+    """Import what the spec names and build one estimator.
+
+    :raises ModelCodeError: naming the dotted path.
+    """
+    modelcode.load(str(spec.model), spec.params, fleet=spec.name, probabilities=spec.problem.kind == "classification")
+    if spec.data.prepare is None:
+        return
+    if spec.data.prepare.endswith(".sql"):
+        sql_text(spec.data.prepare, fleet=spec.name)
+    else:
+        modelcode.resolve(spec.data.prepare, fleet=spec.name)
+
+
+def _main(spec: FleetSpec, run: RunManifest) -> TableManifest:
+    return TableManifest.from_json(run.facts["tables"][spec.data.main[0]])
+
+
+def _within(part: Interval, span: Interval) -> bool:
+    return part.utc[1] <= span.utc[1] and part.utc[1] > span.utc[0]
+
+
+def _ingest_inputs(ingests: list[RunManifest]) -> dict[str, Json]:
+    return {f"ingest/{run.interval.key}": {"attempt": run.attempt, "digest": run.digest} for run in ingests}
+
+
+def _champion_input(version: FleetVersion | None) -> dict[str, Json]:
+    if version is None:
+        return {}
+    tags = version.tags
+    return {
+        "champion": {
+            "version": version.version,
+            "interval": version.interval,
+            "digest": version.pack_digest,
+            "pack": version.pack_manifest,
+            "header_digest": tags.get("header_digest"),
+        }
+    }
+
+
+def _version(number: int | None) -> str:
+    return "no champion" if number is None else f"champion version {number}"
+
+
+def manifest_json(tables: Mapping[str, TableManifest]) -> Json:
+    return {name: asdict(table) for name, table in tables.items()}

@@ -1,0 +1,228 @@
+"""The steps of promote: decide, publish, commit."""
+
+from __future__ import annotations
+
+import secrets
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from modelfleet import pack, promotion, registry, slices
+from modelfleet.errors import CorruptionError, DataError
+from modelfleet.lake import FileEntry, StepManifest, runs
+from modelfleet.lake.buckets import BucketPlace
+from modelfleet.steps import preparing
+from modelfleet.steps.runner import Context, StepFunction, StepResult, record_done
+from modelfleet.steps.training import HEADER, open_pack, pack_model, release, write_header
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from modelfleet.lake.runs import Json
+
+DECISIONS = "decisions"
+
+
+def decide(ctx: Context) -> StepResult:
+    """One decision per partition, by the rules of the gate."""
+    challenger, champion = _challenger(ctx), _champion(ctx)
+    pinned = ctx.attempt.inputs.get("champion") or {}
+    result = promotion.decide(
+        ctx.spec.gate,
+        challenger.index(),
+        None if champion is None else _as_champions(champion.index(["partition", "serves"])),
+        metrics=_metrics(ctx),
+        key_columns=tuple(ctx.spec.partition_by),
+        challenger_interval=ctx.interval,
+        champion_version=pinned.get("version"),
+        champion_interval=pinned.get("interval"),
+    )
+    import pyarrow.parquet as pq
+
+    path = ctx.attempt.path(f"decide/decisions-{secrets.token_hex(4)}.parquet")
+    ctx.lake.make_folder_of(path)
+    with ctx.lake.fs.open_output_stream(path) as sink:
+        pq.write_table(result.decisions, sink, compression="zstd")
+    facts = {
+        **result.totals,
+        "passed": result.passed,
+        "failed_fleet_rule": result.failed_fleet_rule,
+        "mode": ctx.spec.gate.mode,
+        "reasons": _reasons(result.decisions),
+    }
+    digest = slices.digest_of_parts(
+        (row["partition"], f"{row['decision']} {row['rule']}") for row in result.decisions.select(["partition", "decision", "rule"]).to_pylist()
+    )
+    return StepResult({DECISIONS: (ctx.lake.entry(path, result.decisions.num_rows),)}, digest, facts)
+
+
+def decide_fingerprint(ctx: Context) -> Json:
+    return {
+        "inputs": {name: used["digest"] for name, used in ctx.attempt.inputs.items()},
+        "gate": ctx.spec.gate.model_dump(mode="json"),
+        "champion": (ctx.attempt.inputs.get("champion") or {}).get("version"),
+    }
+
+
+def publish(ctx: Context) -> StepResult:
+    """Make the promoted challengers and kept champions one pack, one production version, and the champion.
+
+    When the gate let nothing through, or a fleet rule failed, the champion stays as it is.
+    """
+    decided = ctx.step("decide")
+    if not decided.facts["passed"] or decided.facts["promoted"] == 0:
+        return StepResult({}, decided.digest, {**decided.facts, "version": _pinned_version(ctx), "moved": False})
+    header, header_file = _compose(ctx, decided)
+    header_bytes = ctx.lake.read(header_file.path)
+    trained = _trained(ctx)
+    with tempfile.TemporaryDirectory(prefix="modelfleet-pack-") as temporary:
+        pack.copy_to_folder(ctx.lake, header, Path(temporary))
+        version = registry.publish(
+            release(
+                ctx,
+                header,
+                trained.facts,
+                lineage=ctx.attempt.options["lineage"],
+                met_champion=_pinned_version(ctx),
+                header_digest=pack.header_digest(header_bytes),
+            ),
+            pack_model(ctx.spec, header, Path(temporary)),
+            pack_manifest=header_file.path,
+            staging_version=None,
+            metrics={name: decided.facts[name] for name in ("promoted", "kept", "rejected")},
+        )
+    current = registry.champion(ctx.spec.name)
+    force = bool(ctx.attempt.options.get("force"))
+    # A champion of this very training serves already when the promotion is repeated; it is not moved away from.
+    if current is None or current.pack_digest != header.digest:
+        expected = current.version if force and current is not None else _pinned_version(ctx)
+        registry.set_champion(ctx.spec.name, version, expected=expected, force=force)
+    else:
+        version = current.version
+    return StepResult({HEADER: (header_file,)}, header.digest, {**decided.facts, "version": version, "moved": True})
+
+
+def commit(ctx: Context) -> StepResult:
+    """Put the promotion in force and its decisions in the warehouse."""
+    decided = ctx.step("decide")
+    champion = registry.champion(ctx.spec.name)
+    version = champion.version if champion is not None else None
+    decisions = _read_decisions(ctx, decided)
+    import pyarrow as pa
+
+    served = pa.array([version] * decisions.num_rows, pa.int64())
+    ctx.warehouse.load_decisions(
+        ctx.spec.name, ctx.interval, ctx.attempt.id, decisions.append_column("serves_version", served)
+    )
+    facts = {**decided.facts, "version": version}
+    manifest = runs.commit(ctx.lake, ctx.attempt, status="committed", steps=[decided], facts=facts)
+    record_done(ctx, status="committed", rows=decisions.num_rows, counts=facts)
+    return StepResult({}, manifest.digest, facts)
+
+
+def _compose(ctx: Context, decided: StepManifest) -> tuple[pack.PackHeader, FileEntry]:
+    """The pack of the fleet to come, bucket by bucket: promoted challengers, kept champions, baselines for the rest."""
+    place = BucketPlace.of(ctx.attempt, "publish", fingerprint="", buckets=0)
+    challenger, champion = _challenger(ctx), _champion(ctx)
+    decisions = {row["partition"]: row["decision"] for row in _read_decisions(ctx, decided).to_pylist()}
+    files, digests = [], []
+    for position, (low, high) in enumerate(challenger.header.ranges):
+        rows = _chosen(challenger.rows(low, high), None if champion is None else champion.rows(low, high), decisions)
+        path = place.file("pack", position, secrets.token_hex(4), "parquet")
+        files.append((pack.write_rows(ctx.lake, path, rows), (low, high)))
+        digests.append(pack.content_digest(rows))
+    header = pack.make_header(
+        ctx.spec,
+        key_types=dict(challenger.header.key_types),
+        feature_types=challenger.header.feature_types,
+        files=files,
+        digest=slices.combine(digests),
+    )
+    # Every try writes a header of its own: the names of the files differ, their content does not.
+    path = ctx.attempt.path(f"publish/pack-{secrets.token_hex(4)}.json")
+    return header, write_header(ctx.lake, path, header)
+
+
+def _chosen(challengers: pa.Table, champions: pa.Table | None, decisions: dict[str, str]) -> pa.Table:
+    """The rows that serve from now on, in the order of the keys' hashes."""
+    import pyarrow as pa
+
+    schema = challengers.schema
+    chosen = [_serving(row, decisions[row["partition"]]) for row in challengers.to_pylist()]
+    if champions is not None:
+        held = {row["partition"] for row in chosen if row["serves"] == "model"}
+        keep = [row for row in champions.to_pylist() if decisions.get(row["partition"]) == "kept" and row["partition"] not in held]
+        kept = {row["partition"] for row in keep}
+        chosen = [row for row in chosen if row["partition"] not in kept] + keep
+        # A partition that left the data and has no model keeps its baseline.
+        known = {row["partition"] for row in chosen}
+        chosen += [row for row in champions.to_pylist() if row["partition"] not in known]
+    chosen.sort(key=lambda row: (row[pack.HASH], row["partition"]))
+    return pa.Table.from_pylist([{name: row.get(name) for name in schema.names} for row in chosen], schema=schema)
+
+
+def _serving(row: dict[str, Any], decision: str) -> dict[str, Any]:
+    if decision == "promoted":
+        return row
+    without = {**row, pack.MODEL: None, "model_digest": None}
+    return {**without, "serves": "none" if row["baseline_value"] is None else "baseline"}
+
+
+def _challenger(ctx: Context) -> pack.Pack:
+    return open_pack(ctx.lake, _trained(ctx).files[HEADER][0])
+
+
+def _trained(ctx: Context) -> StepManifest:
+    pinned = ctx.attempt.inputs[f"train/{ctx.interval}"]
+    found = runs.load_step(ctx.lake, ctx.spec.name, "train", ctx.interval, pinned["attempt"], "train")
+    if found is None:
+        raise CorruptionError(f"fleet {ctx.spec.name!r}: the committed training of {ctx.interval} has lost its manifest")
+    return found
+
+
+def _champion(ctx: Context) -> pack.Pack | None:
+    return preparing.champion_pack(ctx) if "champion" in ctx.attempt.inputs else None
+
+
+def _pinned_version(ctx: Context) -> int | None:
+    return (ctx.attempt.inputs.get("champion") or {}).get("version")
+
+
+def _metrics(ctx: Context) -> tuple[str, ...]:
+    from modelfleet import metric_names
+
+    return (*metric_names.names(ctx.spec.problem.kind), *ctx.spec.training.metrics)
+
+
+def _as_champions(index: pa.Table) -> pa.Table:
+    import pyarrow as pa
+
+    statuses = ["trained" if serves == "model" else "skipped" for serves in index.column("serves").to_pylist()]
+    return pa.table({"partition": index.column("partition"), "status": pa.array(statuses, pa.string())})
+
+
+def _read_decisions(ctx: Context, decided: StepManifest) -> pa.Table:
+    import pyarrow.parquet as pq
+
+    entry = decided.files[DECISIONS][0]
+    if ctx.attempt.id and not ctx.lake.holds(entry):
+        raise DataError(f"{entry.path!r} is not what the step decide wrote")
+    with ctx.lake.open_input(entry.path) as file:
+        return pq.read_table(file)
+
+
+def _reasons(decisions: pa.Table) -> dict[str, dict[str, int]]:
+    """The rules (or the lack of a model) behind what was not promoted, most frequent first."""
+    grouped: dict[str, Counter[str]] = {}
+    for row in decisions.select(["decision", "rule", "reason"]).to_pylist():
+        if row["decision"] != "promoted":
+            grouped.setdefault(row["decision"], Counter())[row["rule"] or row["reason"].partition(":")[0]] += 1
+    return {decision: dict(counter.most_common(5)) for decision, counter in grouped.items()}
+
+
+STEPS = {
+    "promote.decide": StepFunction(decide, decide_fingerprint),
+    "promote.publish": StepFunction(publish),
+    "promote.commit": StepFunction(commit),
+}

@@ -1,0 +1,123 @@
+"""The steps of score beside those shared with train: score, commit, load."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from modelfleet import scoring, slices
+from modelfleet.errors import DataError
+from modelfleet.lake import FileEntry, runs
+from modelfleet.lake.buckets import BucketPlace
+from modelfleet.steps import preparing
+from modelfleet.steps.runner import Context, StepFunction, StepResult, record_done
+from modelfleet.steps.training import run_buckets
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pyarrow as pa
+
+    from modelfleet.lake.runs import Json
+
+
+def score(ctx: Context) -> StepResult:
+    """Predict every row of the interval, in one Spark job, with the one pinned champion."""
+    rows = ctx.step("dataset")
+    place = BucketPlace.of(ctx.attempt, "score", fingerprint=ctx.fingerprint, buckets=rows.facts["buckets"])
+    work = scoring.BucketWork(ctx.lake, place, preparing.champion_pack(ctx))
+    results = run_buckets(ctx, "score", place, work, scoring.BucketTask)
+    outcomes: Counter[str] = sum((Counter(result.facts["counts"]) for result in results), Counter())
+    if sum(outcomes.values()) != rows.facts["partitions"]:
+        raise DataError(
+            f"fleet {ctx.spec.name!r}, score of {ctx.interval}: {sum(outcomes.values())} outcomes for "
+            f"{rows.facts['partitions']} partitions; nothing is committed"
+        )
+    sources: Counter[str] = sum((Counter(result.facts["sources"]) for result in results), Counter())
+    facts = {
+        "partitions": rows.facts["partitions"],
+        "predictions": sum(sources.values()),
+        **{outcome: outcomes.get(outcome, 0) for outcome in scoring.OUTCOMES},
+        "sources": dict(sources),
+        "messages": [message for result in results for message in result.facts["messages"]][:10],
+        "model_version": ctx.attempt.inputs["champion"]["version"],
+    }
+    files = {name: tuple(result.files[name] for result in results) for name in ("predictions", "outcomes")}
+    return StepResult(files, slices.combine(result.facts["digest"] for result in results), facts)
+
+
+def score_fingerprint(ctx: Context) -> Json:
+    return {
+        "dataset": ctx.step("dataset").digest,
+        "quality": ctx.step("quality").digest,
+        "champion": ctx.attempt.inputs["champion"],
+        "code": ctx.attempt.code_version,
+        "ids": list(ctx.spec.id_columns),
+    }
+
+
+def commit(ctx: Context) -> StepResult:
+    """Put the predictions in force in the lake."""
+    done = [ctx.step(name) for name in ("dataset", "quality", "score")]
+    manifest = runs.commit(ctx.lake, ctx.attempt, status="committed", steps=done, facts=done[-1].facts)
+    return StepResult({}, manifest.digest, done[-1].facts)
+
+
+def load(ctx: Context) -> StepResult:
+    """Load the predictions into the warehouse; those of an earlier issue stay, the view shows the latest.
+
+    Predictions that a repetition took over are the issue of the attempt that made them, so they are not issued twice.
+    """
+    scored = ctx.step("score")
+    issuer = ctx.attempt if scored.reused_from is None else _issuer(ctx, scored.reused_from)
+    rows = ctx.warehouse.load_predictions(
+        ctx.spec.name,
+        ctx.interval,
+        issuer.id,
+        datetime.fromisoformat(issuer.created_at),
+        _with_version(ctx, scored.files["predictions"]),
+        key_columns=ctx.spec.partition_by,
+        time_column=preparing.columns(ctx).time,
+        id_columns=ctx.spec.id_columns,
+    )
+    record_done(ctx, status="committed", rows=rows, counts=scored.facts)
+    return StepResult({}, scored.digest, {**scored.facts, "loaded": rows, "issued_by": issuer.id})
+
+
+def _issuer(ctx: Context, attempt: str) -> runs.Attempt:
+    """The attempt that made the predictions: the reused one may itself have taken them over."""
+    a = ctx.attempt
+    earlier = runs.load_step(ctx.lake, a.fleet, a.pipeline, a.interval.key, attempt, "score")
+    while earlier is not None and earlier.reused_from is not None:
+        attempt = earlier.reused_from
+        earlier = runs.load_step(ctx.lake, a.fleet, a.pipeline, a.interval.key, attempt, "score")
+    return runs.load_attempt(ctx.lake, a.fleet, a.pipeline, a.interval.key, attempt)
+
+
+def _with_version(ctx: Context, entries: tuple[FileEntry, ...]) -> pa.RecordBatchReader:
+    import pyarrow as pa
+
+    version = ctx.attempt.inputs["champion"]["version"]
+    batches = scoring.read_batches(ctx.lake, entries)
+    first = next(batches, None)
+    if first is None:
+        raise DataError(f"fleet {ctx.spec.name!r}, score of {ctx.interval}: no batch of predictions")
+    schema = first.schema.append(pa.field("model_version", pa.int64()))
+
+    def all_batches() -> Iterator[pa.RecordBatch]:
+        for batch in chain((first,), batches):
+            column = pa.array([version] * batch.num_rows, pa.int64())
+            yield pa.RecordBatch.from_arrays([*batch.columns, column], schema=schema)
+
+    return pa.RecordBatchReader.from_batches(schema, all_batches())
+
+
+STEPS = {
+    "score.dataset": StepFunction(preparing.group_rows, preparing.dataset_fingerprint),
+    "score.quality": StepFunction(preparing.judge, preparing.quality_fingerprint),
+    "score.score": StepFunction(score, score_fingerprint),
+    "score.commit": StepFunction(commit),
+    "score.load": StepFunction(load),
+}

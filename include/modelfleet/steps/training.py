@@ -1,0 +1,234 @@
+"""The steps of train beside those shared with score: train, commit, register."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from modelfleet import engine, keys, pack, registry, slices, training
+from modelfleet import interval as intervals
+from modelfleet.errors import DataError
+from modelfleet.ingest.schema import schema_of
+from modelfleet.lake import FileEntry, Lake, runs
+from modelfleet.lake.buckets import BucketPlace, BucketResult, kept
+from modelfleet.steps import preparing
+from modelfleet.steps.runner import Context, StepFunction, StepResult, record_done
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from modelfleet.lake.runs import Json
+    from modelfleet.spec import FleetSpec
+
+HEADER = "pack"
+"""The output under which a step keeps its pack's header."""
+
+
+def train(ctx: Context) -> StepResult:
+    """Fit and evaluate one model per partition, in one Spark job."""
+    rows = ctx.step("dataset")
+    schema = schema_of(rows.facts["schema"])
+    place = BucketPlace.of(ctx.attempt, "train", fingerprint=ctx.fingerprint, buckets=rows.facts["buckets"])
+    work = training.BucketWork(
+        lake=ctx.lake,
+        place=place,
+        plan=plan(ctx),
+        key_fields=tuple(schema.field(name) for name in ctx.spec.partition_by),
+        champion=preparing.champion_pack(ctx) if "champion" in ctx.attempt.inputs else None,
+    )
+    results = run_buckets(ctx, "train", place, work, training.BucketTask)
+    header = pack.make_header(
+        ctx.spec,
+        key_types=rows.facts["key_types"],
+        feature_types={name: rows.facts["schema"][name] for name in ctx.spec.columns},
+        files=[(result.files["pack"], keys.bucket_range(result.bucket, place.buckets)) for result in results],
+        digest=slices.combine(result.facts["digest"] for result in results),
+    )
+    counts: Counter[str] = sum((Counter(result.facts["counts"]) for result in results), Counter())
+    if sum(counts.values()) != rows.facts["partitions"]:
+        raise DataError(
+            f"fleet {ctx.spec.name!r}, train of {ctx.interval}: {sum(counts.values())} model rows for "
+            f"{rows.facts['partitions']} partitions; nothing is committed"
+        )
+    files = {HEADER: (write_header(ctx.lake, ctx.attempt.path("train/pack.json"), header),), "models": header.files}
+    return StepResult(files, header.digest, {"expected": rows.facts["partitions"], **_summary(ctx, header), **_counts(counts)})
+
+
+def plan(ctx: Context) -> training.TrainingPlan:
+    """The training plan of the run; the holdout is the last stretch before the interval's end."""
+    holdout: timedelta = intervals.duration(ctx.spec.training.holdout)
+    end = ctx.attempt.interval.end
+    cutoff = (end.astimezone(UTC) - holdout).astimezone(end.tzinfo)
+    return training.TrainingPlan.of(
+        ctx.spec,
+        preparing.columns(ctx),
+        cutoff=cutoff,
+        interval=ctx.interval,
+        attempt=ctx.attempt.id,
+    )
+
+
+def train_fingerprint(ctx: Context) -> Json:
+    settled = plan(ctx)
+    return {
+        "dataset": ctx.step("dataset").digest,
+        "quality": ctx.step("quality").digest,
+        "model": [settled.model, settled.params, ctx.attempt.code_version],
+        "plan": [str(settled.cutoff), settled.min_rows, settled.refit, settled.metrics, settled.baseline, settled.problem],
+        "champion": (ctx.attempt.inputs.get("champion") or {}).get("digest"),
+        "interval": ctx.interval,
+        "format": pack.FORMAT,
+    }
+
+
+def commit(ctx: Context) -> StepResult:
+    """Put the training in force: from here on the promotion sees it."""
+    done = [ctx.step(name) for name in ("dataset", "quality", "train")]
+    facts = done[-1].facts
+    manifest = runs.commit(ctx.lake, ctx.attempt, status="committed", steps=done, facts=facts)
+    record_done(ctx, status="committed", rows=done[0].facts["rows"], counts=facts)
+    return StepResult({}, manifest.digest, facts)
+
+
+def register(ctx: Context) -> StepResult:
+    """Log the training in the staging registry, as one run and one version, and its model rows in the warehouse."""
+    trained = ctx.step("train")
+    opened = open_pack(ctx.lake, trained.files[HEADER][0])
+    index = opened.index()
+    with tempfile.TemporaryDirectory(prefix="modelfleet-pack-") as temporary:
+        pack.copy_to_folder(ctx.lake, opened.header, Path(temporary))
+        version = registry.log_training(
+            release(ctx, opened.header, trained.facts),
+            pack_model(ctx.spec, opened.header, Path(temporary)),
+            spec=ctx.spec.model_dump(mode="json"),
+            models=index,
+            metrics=plan(ctx).metrics,
+        )
+    ctx.warehouse.load_models(
+        ctx.spec.name, ctx.interval, ctx.attempt.id, index, version=version.version, own_metrics=plan(ctx).own_metrics
+    )
+    return StepResult({}, opened.header.digest, {**trained.facts, "version": version.version, "run_id": version.run_id})
+
+
+def run_buckets(ctx: Context, step: str, place: BucketPlace, work: Any, task: Any) -> list[BucketResult]:
+    """Run `work` on every bucket of the dataset that a killed attempt has not finished; the big ones first."""
+    rows = ctx.step("dataset")
+    done = kept(ctx.lake, ctx.attempt, step, place) if not ctx.attempt.options.get("force") else {}
+    todo = [bucket for bucket in range(place.buckets) if bucket not in done]
+    todo.sort(key=lambda bucket: -rows.facts["bytes"][bucket])
+    tasks = [task(bucket, rows.files["rows"][bucket]) for bucket in todo]
+    made = engine.fan_out(ctx.spark, work, tasks, label=step, progress=ctx.progress) if tasks else []
+    return sorted([*done.values(), *made], key=lambda result: result.bucket)
+
+
+def write_header(lake: Lake, path: str, header: pack.PackHeader) -> FileEntry:
+    """Write a pack's header; where it is there from before a crash, it must be the same."""
+    try:
+        lake.write_once(path, header.to_json())
+    except FileExistsError:
+        standing = pack.PackHeader.from_json(lake.read(path))
+        if standing != header:
+            raise DataError(f"{path!r} holds another pack's header; open a new attempt") from None
+    return lake.entry(path, 0)
+
+
+def open_pack(lake: Lake, header: FileEntry) -> pack.Pack:
+    lake.verify(header)
+    return pack.Pack.in_lake(lake, header.path)
+
+
+def release(ctx: Context, header: pack.PackHeader, trained: Json, **lineage: object) -> registry.Release:
+    """What a version of this run says of itself in a registry."""
+    return registry.Release(
+        fleet=ctx.spec.name,
+        interval=ctx.interval,
+        attempt=ctx.attempt.id,
+        spec_digest=ctx.attempt.spec_digest,
+        code_version=ctx.attempt.code_version,
+        data_start=_moment(trained["data_start"]) or ctx.attempt.interval.start,
+        data_end=_moment(trained["data_end"]) or ctx.attempt.interval.end,
+        pack_digest=header.digest,
+        tags=ctx.spec.tags,
+        lineage={name: str(value) for name, value in lineage.items() if value is not None},
+    )
+
+
+def pack_model(spec: FleetSpec, header: pack.PackHeader, folder: Path) -> registry.PackModel:
+    """A pack as an MLflow model: the raw columns it reads, and the packages of code it needs."""
+    import pyarrow as pa
+
+    key_types = {"string": pa.string(), "int": pa.int64(), "bool": pa.bool_(), "date": pa.date32()}
+    fields = [pa.field(name, key_types[kind]) for name, kind in header.key_types]
+    features = schema_of(header.feature_types)
+    named = {name for name, _ in header.key_types}
+    fields += [features.field(name) for name in header.features if name not in named]
+    required = tuple(field.name for field in fields)
+    if header.time not in {*named, *header.features}:
+        fields.append(pa.field(header.time, pa.timestamp("us", "UTC")))
+    packages = dict.fromkeys(["modelfleet", header.model.partition(":")[0].partition(".")[0]])
+    return registry.PackModel(
+        folder=folder,
+        columns=pa.schema(fields),
+        required=required,
+        code=tuple(_package_folder(name) for name in packages),
+    )
+
+
+def _package_folder(name: str) -> Path:
+    found = find_spec(name)
+    if found is None or found.origin is None:
+        raise DataError(f"package {name!r} has no files to log with the model", hint="add an __init__.py to it")
+    origin = Path(found.origin)
+    return origin.parent if origin.name == "__init__.py" else origin
+
+
+def _counts(counts: Counter[str]) -> Json:
+    return {status: counts.get(status, 0) for status in ("trained", "skipped", "failed")}
+
+
+def _summary(ctx: Context, header: pack.PackHeader) -> Json:
+    """What people ask first of a training: the reasons without a model, and the errors beside the baseline's."""
+    import pyarrow.compute as pc
+
+    metric = plan(ctx).metrics[0]
+    wanted = ["status", "reason", metric, f"baseline_{metric}", "window_start", "window_end"]
+    index: pa.Table = pack.Pack(header, ctx.lake.open_input).index(wanted)
+    reasons = Counter(reason for reason in index.column("reason").to_pylist() if reason)
+    trained = index.filter(pc.equal(index.column("status"), "trained"))
+    return {
+        "reasons": dict(reasons.most_common(10)),
+        "metric": metric,
+        "median": _median(trained, metric),
+        "baseline_median": _median(trained, f"baseline_{metric}"),
+        "data_start": _text(pc.min(index.column("window_start")).as_py()),
+        "data_end": _text(pc.max(index.column("window_end")).as_py()),
+    }
+
+
+def _median(rows: pa.Table, name: str) -> float | None:
+    import numpy as np
+
+    values = rows.column(name).to_numpy()
+    values = values[np.isfinite(values)]
+    return float(np.median(values)) if len(values) else None
+
+
+def _moment(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
+
+
+def _text(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat()
+
+
+STEPS = {
+    "train.dataset": StepFunction(preparing.group_rows, preparing.dataset_fingerprint),
+    "train.quality": StepFunction(preparing.judge, preparing.quality_fingerprint),
+    "train.train": StepFunction(train, train_fingerprint),
+    "train.commit": StepFunction(commit),
+    "train.register": StepFunction(register),
+}

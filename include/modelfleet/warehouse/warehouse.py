@@ -1,0 +1,212 @@
+"""`Warehouse`: what runs leave in SQL. Writing the same twice leaves the same rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from sqlalchemy.dialects import postgresql, sqlite
+
+from modelfleet import settings
+from modelfleet.errors import DataError
+from modelfleet.warehouse.database import Database
+from modelfleet.warehouse.kinds import Kind, kind_of
+from modelfleet.warehouse.load import Load, replace
+from modelfleet.warehouse.names import check_columns, predictions_table
+from modelfleet.warehouse.read import Reader
+from modelfleet.warehouse.schema import DECISIONS, INCIDENTS, ISSUED, MODELS, RUNS, create_view_sql, predictions
+
+RUN_STATUSES = ("running", "committed", "empty", "waiting", "failed", "reused")
+
+
+class Warehouse(Reader):
+    """The SQL warehouse; nothing is opened or made until first used."""
+
+    @classmethod
+    def open(cls) -> Warehouse:
+        """The warehouse of `settings.warehouse`.
+
+        :raises ConfigurationError: when that is neither SQLite nor PostgreSQL.
+        """
+        return cls(Database(settings.warehouse()))
+
+    def record_run(
+        self,
+        fleet: str,
+        pipeline: str,
+        interval: str,
+        attempt: str,
+        *,
+        status: str,
+        started_at: datetime | None = None,
+        ended_at: datetime | None = None,
+        rows: int | None = None,
+        counts: Mapping[str, object] | None = None,
+        step_seconds: Mapping[str, float] | None = None,
+        message: str | None = None,
+        spec_digest: str | None = None,
+        code_version: str | None = None,
+    ) -> None:
+        """Write the row of a run, or update it: what is None stays as it was (`started_at` is now at first).
+
+        A run that is `running` (again) has neither end nor message.
+        """
+        if status not in RUN_STATUSES:
+            raise ValueError(f"run status {status!r}; allowed are {', '.join(RUN_STATUSES)}")
+        given: dict[str, Any] = {
+            "status": status,
+            "started_at": started_at,
+            "ended_at": ended_at,
+            "rows": rows,
+            "counts": _json(counts),
+            "step_seconds": _json(step_seconds),
+            "message": message,
+            "spec_digest": spec_digest,
+            "code_version": code_version,
+        }
+        changed = {name: value for name, value in given.items() if value is not None}
+        if status == "running":
+            changed |= {"ended_at": ended_at, "message": message}
+        key = {"fleet": fleet, "pipeline": pipeline, "interval": interval, "attempt": attempt}
+        with self.database.writing() as connection:
+            statement = self._insert(RUNS).values(**key, **{**given, "started_at": started_at or datetime.now(UTC)})
+            connection.execute(statement.on_conflict_do_update(index_elements=list(key), set_=changed))
+
+    def record_incident(
+        self,
+        *,
+        id: str,
+        fleet: str,
+        kind: str,
+        severity: str,
+        title: str,
+        occurred_at: datetime,
+        pipeline: str | None = None,
+        interval: str | None = None,
+        attempt: str | None = None,
+        step: str | None = None,
+        message: str | None = None,
+        source_url: str | None = None,
+    ) -> bool:
+        """Write an incident unless one of this `id` is there; tells whether it was new."""
+        values = {name: value for name, value in locals().items() if name in INCIDENTS.c}
+        with self.database.writing() as connection:
+            statement = self._insert(INCIDENTS).values(**values).on_conflict_do_nothing()
+            return connection.execute(statement.returning(INCIDENTS.c.id)).first() is not None
+
+    def load_models(
+        self,
+        fleet: str,
+        interval: str,
+        attempt: str,
+        table: pa.Table,
+        *,
+        version: int | None = None,
+        own_metrics: Sequence[str] = (),
+    ) -> int:
+        """Replace the model rows of an attempt by `table` (one row per partition); gives their number.
+
+        Columns `table` lacks are null, those the warehouse lacks are left out. `version` is the fleet's in the staging
+        registry; the author's `own_metrics` (and their ``baseline_``, ``champion_`` forms) are kept as JSON.
+
+        :raises DataError: for a partition that comes twice, or a column of another type.
+        """
+        if own_metrics:
+            table = _with_own_metrics(table, own_metrics)
+        return self._load_fixed_table(MODELS, fleet, interval, attempt, table, {"model_version": version})
+
+    def load_decisions(self, fleet: str, interval: str, attempt: str, table: pa.Table) -> int:
+        """Replace the decisions of an attempt by `table` (one row per partition); gives their number.
+
+        :raises DataError: for a partition that comes twice, or a column of another type.
+        """
+        return self._load_fixed_table(DECISIONS, fleet, interval, attempt, table, {})
+
+    def load_predictions(
+        self,
+        fleet: str,
+        interval: str,
+        attempt: str,
+        issued_at: datetime,
+        batches: pa.RecordBatchReader,
+        *,
+        key_columns: Sequence[str],
+        time_column: str,
+        id_columns: Sequence[str] = (),
+    ) -> int:
+        """Replace the predictions of an attempt by `batches`, streamed; gives their number (0 is an issue too).
+
+        The batches hold the named columns, prediction, source, partition, model_version, and maybe probability; others
+        are left out. A column new to the fleet is added to its table, null for earlier rows.
+
+        :raises DataError: for a reserved or missing column, a changed type, a value a column can't hold.
+        """
+        if issued_at.tzinfo is None:
+            raise ValueError("issued_at must be aware")
+        named = tuple(dict.fromkeys((*key_columns, time_column, *id_columns)))
+        check_columns(fleet, named)
+        columns = self._kinds(fleet, named, batches.schema)
+        target = predictions(fleet, columns)
+        self.database.ensure(target, view=create_view_sql(fleet, self.database.dialect))
+        fixed = {"interval": interval, "attempt": attempt, "issued_at": issued_at}
+        if "probability" not in batches.schema.names:
+            fixed["probability"] = None
+        with self.database.reading() as connection:
+            existing = self.database.columns(connection, target.name)
+        load = Load(
+            fleet=fleet,
+            table=predictions_table(fleet),
+            key={"interval": interval, "attempt": attempt},
+            kinds={name: existing[name] for name in (*columns, *ISSUED)},
+            schema=batches.schema,
+            batches=batches,
+            fixed=fixed,
+            issued_at=issued_at,
+        )
+        return replace(self.database, load)
+
+    def _load_fixed_table(
+        self, target: Any, fleet: str, interval: str, attempt: str, table: pa.Table, fixed: Mapping[str, object]
+    ) -> int:
+        key = {"fleet": fleet, "interval": interval, "attempt": attempt}
+        kinds = {column.name: column.type.kind for column in target.columns}
+        fixed = {**dict.fromkeys(name for name in kinds if name not in table.column_names), **key, **fixed}
+        for name in ("reason", "message", "rule"):  # texts of exceptions: a NUL character shall not fail the run
+            if name in kinds and name in table.column_names and name not in fixed:
+                texts = pc.replace_substring(table[name].cast(pa.string()), "\0", "\ufffd")
+                table = table.set_column(table.column_names.index(name), name, texts)
+        load = Load(fleet, target.name, key, kinds, table.schema, table.to_batches(), fixed)
+        return replace(self.database, load)
+
+    def _kinds(self, fleet: str, named: Iterable[str], schema: Any) -> dict[str, Kind]:
+        """The kinds of the author's columns. One of Arrow's null type tells none: it is left out for now."""
+        kinds = {}
+        for name in named:
+            index = schema.get_field_index(name)
+            if index < 0:
+                raise DataError(f"fleet {fleet!r}: the predictions lack column {name!r}")
+            kind = kind_of(schema.field(index).type, column=name, fleet=fleet)
+            if kind is not None:
+                kinds[name] = kind
+        return kinds
+
+    def _insert(self, table: Any) -> Any:
+        return (sqlite if self.database.dialect == "sqlite" else postgresql).insert(table)
+
+
+def _json(value: Mapping[str, object] | None) -> str | None:
+    return None if value is None else json.dumps(value, sort_keys=True, default=str)
+
+
+def _with_own_metrics(table: pa.Table, names: Sequence[str]) -> pa.Table:
+    """`table` with column own_metrics: a JSON object of the author's metrics, NaN and infinity as null."""
+    columns = [c for n in names for c in (n, f"baseline_{n}", f"champion_{n}") if c in table.column_names]
+    rows = table.select(columns).to_pylist()
+    finite = ({k: v if v is not None and abs(v) < float("inf") else None for k, v in row.items()} for row in rows)
+    texts = pa.array([json.dumps(row) for row in finite], pa.string())
+    kept = table.drop_columns(["own_metrics"]) if "own_metrics" in table.column_names else table
+    return kept.append_column("own_metrics", texts)
