@@ -16,9 +16,9 @@ from modelfleet import registry, settings
 
 
 @pytest.fixture(scope="session")
-def mlflow_urls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+def mlflow_urls(tmp_path_factory: pytest.TempPathFactory, _fresh_store: Path) -> Iterator[tuple[str, str]]:
     """The URLs of a staging and a production server. They outlive a test: use a fleet name of your own."""
-    with two_mlflow_servers(tmp_path_factory.mktemp("mlflow-servers")) as urls:
+    with two_mlflow_servers(tmp_path_factory.mktemp("mlflow-servers"), store=_fresh_store) as urls:
         yield urls
 
 
@@ -31,23 +31,22 @@ def mlflow_servers(mlflow_urls: tuple[str, str], connect: Callable[[str, str], N
 
 
 @pytest.fixture(scope="session")
-def _embedded_stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Fresh stores: making one takes seconds, copying it nothing."""
+def _fresh_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fresh SQLite store: making one takes seconds, copying it nothing."""
     home = tmp_path_factory.mktemp("mlflow-embedded")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MODELFLEET_HOME", str(home))
         registry.ensure("staging")
-        registry.ensure("production")
-    return home / "mlflow"
+    return home / "mlflow" / "staging.db"
 
 
 @pytest.fixture
-def mlflow_embedded(_embedded_stores: Path, _own_home: None) -> None:
+def mlflow_embedded(_fresh_store: Path, _own_home: None) -> None:
     """The test's own home has the two embedded stores already."""
     target = settings.home() / "mlflow"
     target.mkdir(parents=True)
     for role in ("staging", "production"):
-        shutil.copy(_embedded_stores / f"{role}.db", target)
+        shutil.copy(_fresh_store, target / f"{role}.db")
 
 
 @pytest.fixture(params=["embedded", "servers"])

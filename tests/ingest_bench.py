@@ -109,5 +109,5 @@ class Bench:
         )
         schema = ingest.schema_of(manifest.columns)
         if columns is not None:
-            schema = pa.schema([schema.field(name) for name in columns])
+            schema = pa.schema([schema.field(name) for name in columns if name in schema.names])
         return pa.Table.from_batches(batches, schema)

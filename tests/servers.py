@@ -41,13 +41,13 @@ def postgres() -> Iterator[str]:
     if os.geteuid() == 0:
         shutil.chown(folder, "postgres")
     try:
-        initdb = [binaries / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "-N"]
-        _run(initdb, folder)
+        options = "-U postgres -A trust -E UTF8 --locale=C -N".split()
+        _run([binaries / "initdb", "-D", data, *options], folder)
         port = _free_port()
-        options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} " + " ".join(
+        settings = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} " + " ".join(
             f"-c {name}={value}" for name, value in _SETTINGS.items()
         )
-        _run([binaries / "pg_ctl", "-D", data, "-l", folder / "log", "-w", "-t", "60", "-o", options, "start"], folder)
+        _run([binaries / "pg_ctl", "-D", data, "-l", folder / "log", "-w", "-t", "60", "-o", settings, "start"], folder)
         try:
             yield f"postgresql://postgres@127.0.0.1:{port}"
         finally:
@@ -72,6 +72,21 @@ def database_name(test_name: str) -> str:
     return re.sub(r"[^a-z0-9_]+", "_", test_name.lower())[:40].strip("_") + f"_{os.getpid()}"
 
 
+def empty_database(url: str) -> None:
+    """Drop everything in a database, and whoever is still connected to it."""
+    import psycopg
+    from psycopg import sql
+
+    others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> %s"
+    made = "SELECT nspname FROM pg_namespace WHERE nspname NOT LIKE 'pg\\_%' AND nspname <> 'information_schema'"
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(others, (connection.info.backend_pid,))
+        for (schema,) in connection.execute(made).fetchall():
+            connection.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(schema)))
+        connection.execute("CREATE SCHEMA public")
+        connection.execute("GRANT USAGE ON SCHEMA public TO PUBLIC")
+
+
 def _postgres_binaries() -> Path:
     installed = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda p: int(p.parts[-3]))
     if installed:
@@ -89,7 +104,7 @@ def _free_port() -> int:
 
 
 def _run(command: list[str | Path], folder: Path) -> None:
-    """Run, as user `postgres` when root: the server refuses root. Output to a file: pg_ctl's child keeps a pipe open."""
+    """Run, as user `postgres` when root: the server refuses root. Output to a file: pg_ctl's child keeps pipes."""
     words = [str(word) for word in command]
     if os.geteuid() == 0:
         words = ["runuser", "-u", "postgres", "--", *words]

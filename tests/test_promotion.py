@@ -144,7 +144,7 @@ def only(result: GateResult) -> dict[str, Any]:
             True,
             "promoted",
             None,
-            "champion.status = 'not_comparable' is true; not compared with the champion, which came after this training",
+            "'not_comparable' is true; not compared with the champion, which came after this training",
             id="champion came after the training",
         ),
         pytest.param(
@@ -194,7 +194,7 @@ def test_one_partition_gets_its_decision(
         pytest.param({"mae": 1e308}, "mae * 10 - mae * 10 >= 0", id="overflow of the rule's own"),
         pytest.param({"mae": 0.0}, "1 % mae >= 0", id="remainder of zero"),
         pytest.param({"mae": 1e308}, "abs(mae * 10) >= 0", id="overflow inside a function"),
-        pytest.param({}, "n_test * 9223372036854775807 > 0", id="an integer overflow raises in DuckDB"),
+        pytest.param({"n_test": 2**62}, "n_test + n_test > n_rows", id="an integer overflow raises in DuckDB"),
         pytest.param({}, "NULL IS NOT NULL", id="constant"),
         pytest.param({"carrier": None}, "carrier <> 'AA'", id="null key"),
     ],
@@ -270,7 +270,7 @@ def test_metric_column_that_is_missing_is_null() -> None:
 )
 @pytest.mark.parametrize("part", ["each", "fleet"])
 def test_rule_that_is_not_one_expression_of_the_language_promotes_nothing(rule: str, part: str) -> None:
-    with pytest.raises(SpecError, match=rf"gate\.{part}\[1\]: got .*nothing was promoted") as caught:
+    with pytest.raises(SpecError, match=rf"gate\.{part}\[1\]: got (.|\n)*nothing was promoted") as caught:
         judge(
             model_rows({}), *(("true", rule) if part == "each" else ()), fleet=("true", rule) if part == "fleet" else ()
         )
@@ -507,7 +507,7 @@ ROWS = st.fixed_dictionaries(
         "status": st.sampled_from(["trained", "trained", "skipped", "failed"]),
         "champion_status": st.sampled_from(["none", "compared", "not_comparable", "failed"]),
         "n_test": st.none() | st.sampled_from([0, 29, 30]),
-        **{name: VALUES for name in TYPES},
+        **dict.fromkeys(TYPES, VALUES),
     }
 )
 
@@ -527,9 +527,9 @@ def plain_decision(given_row: Row, each: list[str], has_champion: bool) -> tuple
     return (fallback, failing) if failing else ("promoted", None)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
-    st.lists(st.tuples(ROWS, st.booleans()), min_size=1, max_size=12),
+    st.lists(st.tuples(ROWS, st.booleans()), min_size=1, max_size=24),
     st.lists(st.sampled_from(sorted(RULES)), max_size=3, unique=True),
 )
 def test_decisions_equal_those_of_a_plain_evaluator(rows: list[tuple[Row, bool]], each: list[str]) -> None:

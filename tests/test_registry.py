@@ -129,6 +129,16 @@ def runs_of(role: settings.RegistryRole, fleet: str) -> list[Any]:
     return [] if experiment is None else list(client.search_runs([experiment.experiment_id]))
 
 
+@pytest.fixture
+def global_tracking_elsewhere(tmp_path: Path) -> Iterator[Path]:
+    """What an author's notebook has set in this process must not decide where models go."""
+    before = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/elsewhere.db")
+    yield tmp_path / "elsewhere.db"
+    mlflow.set_tracking_uri(before[0])
+    mlflow.set_registry_uri(before[1])
+
+
 # --- both kinds of registry ----------------------------------------------------------------------------------------
 
 
@@ -138,7 +148,8 @@ def test_training_logged_gives_one_run_with_numbers_files_and_tags(
 ) -> None:
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "index.html").write_text("<p>fine</p>")
-    release = a_release("trainlog", tags={"domain": "ops", "interval": "mine", "owner?": "x"})
+    tags = {"domain": "ops", "interval": "mine", "owner?": "x", "source": "y"}
+    release = a_release("trainlog", tags=tags, lineage={"source": "ingest a0"})
 
     made = train(release, a_pack(), data_docs=tmp_path / "docs")
 
@@ -155,18 +166,22 @@ def test_training_logged_gives_one_run_with_numbers_files_and_tags(
     (version,) = r.versions("trainlog", "staging")
     assert (version.version, version.run_id) == (made.version, made.run_id)
     assert version.interval == "2013-09-30"
-    expected_tags = {"domain": "ops", "author.interval": "mine", "owner_": "x", "spec_digest": "5bec"}
-    assert expected_tags.items() <= dict(version.tags).items()
+    from_author = {"domain": "ops", "author.interval": "mine", "owner_": "x", "author.source": "y"}
+    own = {"spec_digest": "5bec", "attempt": "a1", "source": "ingest a0"}
+    assert (from_author | own).items() <= dict(version.tags).items()
     assert r.versions("trainlog", "production") == []
 
 
 @pytest.mark.usefixtures("mlflow_registries")
-def test_same_attempt_again_gives_the_same_version_and_no_second_run(a_pack: Callable[..., r.PackModel]) -> None:
+def test_same_pack_of_an_interval_again_gives_the_same_version_and_no_second_run(
+    a_pack: Callable[..., r.PackModel],
+) -> None:
     release = a_release("again")
     first = train(release, a_pack())
 
     assert train(release, a_pack()) == first
-    assert train(replace(release, attempt="a2"), a_pack()).version == 2
+    assert train(replace(release, attempt="a2"), a_pack()) == first, "another attempt, the same models"
+    assert train(replace(release, pack_digest="other"), a_pack()).version == 2
     assert publish(release, a_pack()) == publish(release, a_pack()) == 1
     assert len(runs_of("staging", "again")) == 2
     assert len(runs_of("production", "again")) == 1
@@ -210,27 +225,17 @@ def test_repeated_rollbacks_walk_back_and_end_at_the_first(a_pack: Callable[...,
 
 
 @pytest.mark.usefixtures("mlflow_registries")
-@pytest.mark.parametrize("elsewhere", [True, False], ids=["global_state_elsewhere", "global_state_unset"])
 def test_plain_process_that_knows_only_production_predicts_with_the_champion(
-    a_pack: Callable[..., r.PackModel], tmp_path: Path, elsewhere: bool
+    a_pack: Callable[..., r.PackModel], tmp_path: Path, global_tracking_elsewhere: Path
 ) -> None:
-    fleet = f"plain_{elsewhere}".lower()
-    before = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
-    if elsewhere:  # what an author's notebook may have set must not decide where models go
-        mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/elsewhere.db")
-    try:
-        chosen = mlflow.get_tracking_uri()
-        publish_three(fleet, a_pack)
-        assert mlflow.get_tracking_uri() == chosen
-    finally:
-        mlflow.set_tracking_uri(before[0])
-        mlflow.set_registry_uri(before[1])
-    assert not (tmp_path / "elsewhere.db").exists()
+    publish_three("plain", a_pack)
+    assert mlflow.get_tracking_uri() == f"sqlite:///{global_tracking_elsewhere}"
+    assert not global_tracking_elsewhere.exists()
 
-    program = f"""
+    program = """
 import mlflow, pandas as pd
-model = mlflow.pyfunc.load_model("models:/{fleet}@champion")
-frame = pd.DataFrame({{"carrier": ["AA", None], "distance": [2**60, 1], "at": [None, None], "unrelated": [1, 2]}})
+model = mlflow.pyfunc.load_model("models:/plain@champion")
+frame = pd.DataFrame({"carrier": ["AA", None], "distance": [2**60, 1], "at": [None, None], "unrelated": [1, 2]})
 answer = model.predict(frame)
 assert answer["prediction"].tolist() == [3.0, 3.0], answer
 assert answer["distance"].tolist() == [2**60, 1], answer
@@ -476,6 +481,15 @@ def test_connections_that_can_not_be_two_registries_are_refused(
 def test_name_mlflow_refuses_is_a_data_error(a_pack: Callable[..., r.PackModel]) -> None:
     with pytest.raises(DataError, match="refuses what it was given"):
         publish(a_release("a/b"), a_pack())
+
+
+@pytest.mark.usefixtures("mlflow_embedded")
+def test_pack_or_docs_that_are_not_there_are_named(a_pack: Callable[..., r.PackModel], tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match=r"nowhere has no pack\.json"):
+        publish(a_release("absent"), replace(a_pack(), folder=tmp_path / "nowhere"))
+    with pytest.raises(NotFoundError, match=r"data docs .*no-docs"):
+        train(a_release("absent"), a_pack(), data_docs=tmp_path / "no-docs")
+    assert runs_of("production", "absent") == runs_of("staging", "absent") == []
 
 
 # --- pure parts ------------------------------------------------------------------------------------------------------

@@ -14,12 +14,14 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pyarrow as pa
 import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import servers
 from modelfleet.errors import ConfigurationError, DataError, NotFoundError, UnavailableError
 from modelfleet.warehouse import Warehouse, check_columns, latest_view, predictions_table, reserved_columns
 
@@ -29,10 +31,24 @@ T0 = datetime(2013, 10, 1, tzinfo=UTC)
 KEYS = {"key_columns": ("carrier", "dest"), "time_column": "departed_at", "id_columns": ("flight",)}
 
 
+@pytest.fixture(scope="module")
+def module_database(postgres_url: str) -> str:
+    return servers.create_database(postgres_url, servers.database_name("warehouse"))
+
+
+@pytest.fixture
+def postgres(module_database: str) -> str:
+    """An empty database. To empty one is much cheaper than to make one."""
+    with psycopg.connect(module_database, autocommit=True) as connection:
+        connection.execute("DROP SCHEMA public CASCADE")
+        connection.execute("CREATE SCHEMA public")
+    return module_database
+
+
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.integration)])
 def warehouse(request: pytest.FixtureRequest, tmp_path: Path, connect: Callable[[str, str], None]) -> Warehouse:
     if request.param == "postgresql":
-        connect(CONNECTION, request.getfixturevalue("postgres_database"))
+        connect(CONNECTION, request.getfixturevalue("postgres"))
     else:
         connect(CONNECTION, f"sqlite:///{tmp_path}/new folder/warehouse.db")
     return Warehouse.open()
@@ -294,7 +310,7 @@ def _columns(draw: st.DrawFn) -> tuple[list[Any], list[list[Any]]]:
 _fleets = (f"h{n}" for n in count())
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(_columns())
 def test_predictions_of_any_types_round_trip(warehouse: Warehouse, drawn: tuple[list[Any], list[list[Any]]]) -> None:
     types, values = drawn
@@ -337,6 +353,7 @@ def _write(number: int, barrier: Any) -> None:
         warehouse.record_run("delays", "score", "2013-10-01", "shared", status="running", counts={"turn": turn})
 
 
+@pytest.mark.integration
 def test_processes_writing_at_once_to_a_fresh_database_lose_and_double_nothing(warehouse: Warehouse) -> None:
     spawn = multiprocessing.get_context("spawn")
     barrier = spawn.Barrier(2)
@@ -363,6 +380,7 @@ def _die_before_commit() -> None:
     load(Warehouse.open(), scored(5000, value=9.0))
 
 
+@pytest.mark.integration
 def test_load_killed_before_its_commit_leaves_the_former_rows(warehouse: Warehouse) -> None:
     load(warehouse, scored(3))
     victim = multiprocessing.get_context("spawn").Process(target=_die_before_commit)
@@ -486,6 +504,15 @@ def test_partition_that_comes_twice_is_a_data_error_and_leaves_nothing(warehouse
     assert warehouse.models("delays", "2013-09-30", attempt="a1").num_rows == 0
 
 
+def test_run_that_took_over_a_killed_attempts_steps_has_its_rows(warehouse: Warehouse) -> None:
+    for hour, (attempt, status) in enumerate([("z", "committed"), ("b", "running"), ("a", "reused"), ("c", "failed")]):
+        started = T0 + timedelta(hours=hour)
+        warehouse.record_run("delays", "train", "2013-09-30", attempt, status=status, started_at=started)
+        if attempt != "a":
+            warehouse.load_models("delays", "2013-09-30", attempt, trained())
+    assert set(warehouse.models("delays")["attempt"].to_pylist()) == {"b"}
+
+
 def test_models_without_a_committed_run_are_not_found(warehouse: Warehouse) -> None:
     warehouse.load_models("delays", "2013-09-30", "a1", trained())
     with pytest.raises(NotFoundError, match=r"'delays' has no committed train run of interval 2013-09-30"):
@@ -559,10 +586,11 @@ def _bulk(warehouse: Warehouse) -> None:
     warehouse.load_models("delays", "2013-09-30", "a1", trained())
 
 
+@pytest.mark.integration
 def test_server_that_goes_down_during_a_load_is_unavailable_and_leaves_nothing(
-    postgres_database: str, connect: Callable[[str, str], None]
+    postgres: str, connect: Callable[[str, str], None]
 ) -> None:
-    connect(CONNECTION, postgres_database)
+    connect(CONNECTION, postgres)
     warehouse = Warehouse.open()
     load(warehouse, scored(3))
     table = scored(5)

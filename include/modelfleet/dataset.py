@@ -55,7 +55,7 @@ class Columns:
         return cls(
             fleet=spec.name,
             keys=tuple(spec.partition_by),
-            time=str(spec.data.main[1].time),
+            time=spec.time_column,
             ids=tuple(spec.id_columns),
             features=tuple(spec.columns),
             target=spec.problem.target if with_target else None,

@@ -236,7 +236,7 @@ def make_header(
         fleet=spec.name,
         problem=spec.problem.kind,
         key_types=tuple(key_types.items()),
-        time=str(spec.data.main[1].time),
+        time=spec.time_column,
         ids=tuple(spec.id_columns),
         features=tuple(spec.columns),
         feature_types=dict(feature_types),

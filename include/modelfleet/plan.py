@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from modelfleet.spec import FleetSpec, LakeTable, SqlTable
+    from modelfleet.spec import FleetSpec
 
 Pipeline = Literal["ingest", "train", "promote", "score"]
 PIPELINES: tuple[Pipeline, ...] = ("ingest", "train", "promote", "score")
@@ -36,7 +36,7 @@ def steps_of(spec: FleetSpec, pipeline: str) -> tuple[Step, ...]:
 
 def _ingest(spec: FleetSpec) -> tuple[Step, ...]:
     place = f"lake:{spec.name}/ingest/<interval>"
-    sources = tuple(_source(name, table) for name, table in spec.data.tables.items())
+    sources = tuple(f"{name}: {table.describe()}" for name, table in spec.data.tables.items())
     return (
         Step("ingest", "extract", "python", "compute", sources, (f"{place}/<attempt>/extract",), "read the interval's rows"),
         Step(
@@ -49,13 +49,6 @@ def _ingest(spec: FleetSpec) -> tuple[Step, ...]:
             "put the attempt in force",
         ),
     )
-
-
-def _source(name: str, table: SqlTable | LakeTable) -> str:
-    if table.kind == "lake":
-        return f"files:{table.path} ({name}, in place)"
-    whole = "the interval's rows" if table.time else "a snapshot"
-    return f"sql:{table.connection}.{table.table} ({name}, {whole})"
 
 
 def _spark_steps(spec: FleetSpec, pipeline: Pipeline, last: Step) -> tuple[Step, ...]:

@@ -99,6 +99,7 @@ def test_warehouse_that_fails_is_logged_loudly_and_not_raised(
     assert "s3cret" not in caplog.text
 
 
+@pytest.mark.integration
 def test_incident_written_to_postgresql(postgres_database: str, connect: Callable[[str, str], None]) -> None:
     connect("modelfleet_warehouse", postgres_database)
     raise_incident(FAILED)

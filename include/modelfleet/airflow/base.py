@@ -1,7 +1,7 @@
 """The base template of every DAG: tasks as neutral records, in the order move inputs, compute, move outputs.
 
-First decide, then do: a pipeline is a list of `TaskRecord`; one function turns a record into an operator. It serves fleets
-(see `modelfleet.airflow.templates`) and models that are no fleet alike.
+First decide, then do: a pipeline is a list of `TaskRecord`; one function turns a record into an operator. It serves
+fleets (see `modelfleet.airflow.templates`) and models that are no fleet alike.
 """
 
 from __future__ import annotations
@@ -13,17 +13,9 @@ from datetime import timedelta
 from itertools import pairwise
 from typing import Any, Literal
 
-from airflow.sdk import (
-    DAG,
-    AsyncCallback,
-    BaseOperator,
-    DeadlineAlert,
-    DeadlineReference,
-    ExceptionRetryPolicy,
-    Param,
-    RetryRule,
-    TaskGroup,
-)
+from airflow.sdk import DAG, BaseOperator, ExceptionRetryPolicy, Param, RetryRule, TaskGroup
+from airflow.sdk.definitions.callback import AsyncCallback
+from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 from airflow.sdk.definitions.retry_policy import RetryAction
 
 from modelfleet.errors import ConfigurationError, ModelfleetError, UnavailableError
@@ -58,7 +50,7 @@ class TaskRecord:
 
 @dataclass(frozen=True)
 class Deadline:
-    """How long a run may take from being queued; the coroutine `missed` is called, with `arguments`, for one that takes longer."""
+    """How long a run may take from being queued; one that takes longer is told to the coroutine `missed`."""
 
     within: timedelta
     missed: str
@@ -100,8 +92,8 @@ def pipeline(
     """The base template: `tasks` one after another, grouped into move inputs, compute and move outputs.
 
     Use it for a model that is no fleet, too. Retries back off exponentially, and are not spent on errors of
-    Modelfleet that a retry can't mend. One run at a time; no catch-up, and no start date: a DAG that is switched on waits
-    for its next tick, rather than to run the last one at once.
+    Modelfleet that a retry can't mend. One run at a time; no catch-up, and no start date: a DAG that is switched on
+    waits for its next tick, rather than to run the last one at once.
 
     :raises ConfigurationError: for a task id given twice, phases out of order, or a record that names no operator.
     """
@@ -140,7 +132,8 @@ def _checked(dag_id: str, records: Sequence[TaskRecord]) -> Sequence[TaskRecord]
     ids = [record.id for record in records]
     if repeated := sorted({id for id in ids if ids.count(id) > 1 or id in PHASES}):
         raise ConfigurationError(
-            f"DAG {dag_id!r}: task ids must differ from each other and from {', '.join(PHASES)}; got {', '.join(repeated)}"
+            f"DAG {dag_id!r}: task ids must differ from each other and from {', '.join(PHASES)}; "
+            f"got {', '.join(repeated)}"
         )
     order = [PHASES.index(record.phase) for record in records]
     if order != sorted(order):

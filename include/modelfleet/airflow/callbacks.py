@@ -1,7 +1,7 @@
 """From Airflow's failures to incidents: what runs when a task has failed for good, or a run missed its deadline.
 
-Task callbacks run in the worker, deadlines in the triggerer (the executor's own callbacks may read no connections). Both
-end in the one function `modelfleet.alerting.raise_incident`.
+Task callbacks run in the worker, deadlines in the triggerer (the executor's own callbacks may read no connections).
+Both end in the one function `modelfleet.alerting.raise_incident`.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ def of_pipeline(spec: FleetSpec, pipeline: str, steps: Iterable[Step]) -> str:
 
 def schedule_text(spec: FleetSpec) -> str:
     """The fleet's schedule in one line."""
-    ingest, train = spec.schedule.cron("ingest"), spec.schedule.cron("train")
+    ingest, train = spec.schedule.ingest_cron, spec.schedule.train_cron
     ready = f" once `{spec.schedule.when_ready}` covers the interval" if spec.schedule.when_ready else ""
     return ", ".join(
         [

@@ -1,7 +1,7 @@
 """Airflow operators over `modelfleet.steps`: open a run, run a step, run the Spark steps, wait for data, announce.
 
-An operator holds the fleet's spec as it was parsed; neither the spec nor a connection is a templated field, so nothing of
-them is rendered or stored. Steps, pyarrow, MLflow and Spark are imported when a task runs.
+An operator holds the fleet's spec as it was parsed; neither the spec nor a connection is a templated field, so nothing
+of them is rendered or stored. Steps, pyarrow, MLflow and Spark are imported when a task runs.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 
 FAILURE_FILE = "MODELFLEET_FAILURE_FILE"
 PACKAGE = Path(errors.__file__).parent
-ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")}
+# Python 3.11 puts the folder of a script first on its path, where `quality` or `airflow` would mean modules of ours;
+# PYTHONSAFEPATH keeps it from doing so.
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1")
 
 
 class FleetOperator(BaseOperator):
@@ -66,14 +68,14 @@ class StepOperator(FleetOperator):
 
     @property
     def opens(self) -> bool:
-        return self.task_id == self.opener
+        return bool(self.task_id == self.opener)
 
     def execute(self, context: Context) -> dict[str, Any]:
         from modelfleet import steps
 
         connections.export(connections.named_by(self.spec))
         ref = self._open(context) if self.opens else self.ref(context)
-        self.log.info("fleet %s, %s of %s, attempt %s: %s", ref.fleet, ref.pipeline, ref.interval, ref.attempt, self.step)
+        self.log.info("%s of fleet %s, interval %s, attempt %s", self.step, ref.fleet, ref.interval, ref.attempt)
         facts = {"attempt": ref.attempt} if self.step == "pin" else steps.run_step(ref, self.step)
         for name, value in facts.items():
             self.log.info("%s: %s", name, value)
@@ -85,7 +87,8 @@ class StepOperator(FleetOperator):
         run = context["dag_run"]
         if unknown := sorted(set(run.conf or {}) - set(self.options)):
             raise errors.ConfigurationError(
-                f"{run.dag_id}: unknown in the run's configuration: {', '.join(unknown)}; allowed: {', '.join(self.options)}"
+                f"the run's configuration has unknown entries: {errors.bounded(unknown)}",
+                hint=f"allowed in {run.dag_id}: {', '.join(self.options)}",
             )
         given = {option: context["params"][option] for option in self.options}
         try:
@@ -138,7 +141,7 @@ class DataReadySensor(BaseSensorOperator):
         connections.export(connections.named_by(self.spec))
         ready, said = steps.data_ready(self.spec, required_interval(context), self.table)
         self.log.info(said)
-        return ready
+        return bool(ready)
 
 
 class FleetSparkOperator(SparkSubmitOperator):
@@ -155,7 +158,7 @@ class FleetSparkOperator(SparkSubmitOperator):
             application=str(PACKAGE / "spark_job.py"),
             application_args=[part for pair in arguments.items() for part in pair],
             name=f"{spec.name} {pipeline} {{{{ dag_run.partition_key }}}}",
-            env_vars={"PYSPARK_PYTHON": sys.executable, **ONE_THREAD},
+            env_vars={"PYSPARK_PYTHON": sys.executable, "PYTHONSAFEPATH": "1", **ONE_THREAD},
             conf={"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false", "spark.log.level": "WARN"},
             **kwargs,
         )
@@ -201,5 +204,3 @@ def required_interval(context: Mapping[str, Any] | Context) -> str:
             hint="give the interval's last day, such as 2013-09-30, as partition key when you trigger the DAG",
         )
     return key
-
-

@@ -1,4 +1,4 @@
-"""A small client of Airflow's REST API: log in, unpause, trigger with a partition key, list runs and tasks, read logs."""
+"""A small client of Airflow's REST API: unpause, trigger with a partition key, list runs and tasks, read logs."""
 
 from __future__ import annotations
 
@@ -66,7 +66,8 @@ class AirflowClient:
             said = answer.json() if answer.status_code == 200 else {}
         except (httpx.HTTPError, ValueError):
             return False
-        return all((said.get(part) or {}).get("status") == "healthy" for part in ("metadatabase", "scheduler", "dag_processor"))
+        parts = ("metadatabase", "scheduler", "dag_processor")
+        return all((said.get(part) or {}).get("status") == "healthy" for part in parts)
 
     def dag_ids(self) -> set[str]:
         return {dag["dag_id"] for dag in self._pages("/dags", "dags")}

@@ -26,6 +26,7 @@ USER = "admin"
 SPARK_POOL = "spark"
 SPARK_LOCAL = {"conn_type": "spark", "host": "local[*]", "extra": {"deploy-mode": "client"}}
 HOST = "127.0.0.1"
+QUIET = ("http.access", "airflow.serialization", "airflow.models.dag")
 
 
 def environment(
@@ -39,8 +40,8 @@ def environment(
 ) -> dict[str, str]:
     """The environment variables Airflow and its tasks run under, on top of this process's own.
 
-    What is set already (a connection, a secrets backend, an executor) is left as it is, but for what makes a home: folders,
-    keys and ports.
+    What is set already (a connection, a secrets backend, an executor) is left as it is, but for what makes a home:
+    folders, keys and ports.
     """
     folder = home / "airflow"
     keys = _secrets(folder)
@@ -53,14 +54,14 @@ def environment(
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": str(parse_seconds),
         "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
         "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
-        # A supervisor that misses its task's exit sleeps this long: with the default of 5 s every other task took 5 s more.
+        # A supervisor that misses its task's exit sleeps this long: with the default, one task in three took 5 s more.
         "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
         "AIRFLOW__WORKERS__MAX_FAILED_HEARTBEATS": "30",
         "AIRFLOW__API__WORKERS": "1",
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
         "AIRFLOW__LOGGING__UVICORN_LOGGING_LEVEL": "WARNING",
         "AIRFLOW__LOGGING__COLORED_CONSOLE_LOG": "False",
-        "AIRFLOW__LOGGING__NAMESPACE_LEVELS": "http.access=WARNING airflow.serialization=WARNING airflow.models.dag=WARNING",
+        "AIRFLOW__LOGGING__NAMESPACE_LEVELS": " ".join(f"{name}=WARNING" for name in QUIET),
         "AIRFLOW_CONN_SPARK_DEFAULT": json.dumps(SPARK_LOCAL),
         "SPARK_LOCAL_IP": HOST,
         "NO_COLOR": "1",
@@ -122,7 +123,9 @@ class Standalone:
         self.home = home.resolve()
         self.port = port or free_port()
         self.env = {
-            **environment(self.home, dags=dags.resolve(), plugins=plugins.resolve(), port=self.port, parse_seconds=parse_seconds),
+            **environment(
+                self.home, dags=dags.resolve(), plugins=plugins.resolve(), port=self.port, parse_seconds=parse_seconds
+            ),
             **(env or {}),
         }
         self.spark_slots = spark_slots
@@ -134,13 +137,15 @@ class Standalone:
         self.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.stop()
 
     def start(self, *, within: float = 120.0, while_waiting: Callable[[], None] | None = None) -> None:
         """Start Airflow and wait until it is healthy.
 
-        :raises UnavailableError: when it ends, or is not healthy within so many seconds; what it printed is in `log_file`.
+        :raises UnavailableError: when it ends, or is not healthy within so many seconds; `log_file` says more.
         """
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(
@@ -242,7 +247,9 @@ def main() -> int:
     """Serve the UI on the home of the settings until interrupted."""
     root = Path.cwd()
     port = int(os.environ.get("MODELFLEET_AIRFLOW_PORT", "8080"))
-    airflow = Standalone(settings.home(), dags=settings.dags_folder(), plugins=root / "plugins", port=port, parse_seconds=10)
+    airflow = Standalone(
+        settings.home(), dags=settings.dags_folder(), plugins=root / "plugins", port=port, parse_seconds=10
+    )
     print(f"Starting Airflow, its home is {airflow.home / 'airflow'} ...", flush=True)
     with airflow:
         print(f"Airflow: http://{HOST}:{port}  user: {USER}  password: in {password_file(airflow.home)}", flush=True)

@@ -1,8 +1,8 @@
 """The four DAGs of a fleet, `<fleet>_ingest`, `_train`, `_promote` and `_score`, chained by partitioned assets.
 
 ingest (cron) -> raw -> score; train (cron, or when its data is there) -> challenger -> promote -> champion, and
-`unscored` for the intervals that had to wait for the first champion. Every event carries the interval's key. The tasks are
-the steps of `modelfleet.plan`, so that Airflow and the command line do the same.
+`unscored` for the intervals that had to wait for the first champion. Every event carries the interval's key. The tasks
+are the steps of `modelfleet.plan`, so that Airflow and the command line do the same.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import DAG, Asset, Param, PartitionedAssetTimetable, PartitionedAtRuntime
 
 from modelfleet.airflow import connections, documentation
-from modelfleet.airflow.callbacks import TaskFailed
 from modelfleet.airflow.base import Deadline, TaskRecord, pipeline
+from modelfleet.airflow.callbacks import TaskFailed
 from modelfleet.airflow.timetable import IntervalTimetable
 from modelfleet.plan import PIPELINES, Pipeline, Step, steps_of
 
@@ -87,10 +87,8 @@ def _dag(spec: FleetSpec, name: Pipeline, steps: Sequence[Step], assets: FleetAs
     )
 
 
-def _deadline(spec: FleetSpec, name: Pipeline, conn_ids: Sequence[str]) -> Deadline | None:
+def _deadline(spec: FleetSpec, name: Pipeline, conn_ids: Sequence[str]) -> Deadline:
     within = spec.schedule.deadline_of(name)
-    if within is None:
-        return None
     arguments = {"fleet": spec.name, "pipeline": name, "allowed": str(within), "conn_ids": list(conn_ids)}
     return Deadline(within, missed="modelfleet.airflow.callbacks.deadline_missed", arguments=arguments)
 
@@ -102,7 +100,7 @@ def _schedule(spec: FleetSpec, name: Pipeline, assets: FleetAssets) -> Any:
         # Either event alone starts the run; both for one interval, before it starts, are one run.
         events = assets.raw | assets.unscored if spec.schedule.score else assets.unscored
         return PartitionedAssetTimetable(assets=events)
-    cron = spec.schedule.cron(name)
+    cron = spec.schedule.ingest_cron if name == "ingest" else spec.schedule.train_cron
     return IntervalTimetable(cron, timezone=spec.timezone) if cron else PartitionedAtRuntime()
 
 
@@ -131,14 +129,12 @@ def _records(spec: FleetSpec, name: Pipeline, steps: Sequence[Step], assets: Fle
             records.append(TaskRecord(step.name, step.phase, f"{OPERATORS}.StepOperator", arguments, step.purpose))
     if name == "ingest":
         purpose = "send the event that starts scoring; skipped for bulk loads and when nothing changed"
-        records.append(
-            TaskRecord("announce", "outputs", f"{OPERATORS}.AnnounceOperator", {**common, "outlets": [assets.raw]}, purpose)
-        )
+        arguments = {**common, "outlets": [assets.raw]}
+        records.append(TaskRecord("announce", "outputs", f"{OPERATORS}.AnnounceOperator", arguments, purpose))
     if name == "promote":
         purpose = "start scoring of the intervals that had to wait for a champion"
-        records.append(
-            TaskRecord("rescore", "outputs", f"{OPERATORS}.RescoreOperator", {**common, "outlets": [assets.unscored]}, purpose)
-        )
+        arguments = {**common, "outlets": [assets.unscored]}
+        records.append(TaskRecord("rescore", "outputs", f"{OPERATORS}.RescoreOperator", arguments, purpose))
     return records
 
 

@@ -1,8 +1,8 @@
-"""The cron schedule of a fleet: each tick starts the run of the interval that ends there, keyed by its last day or hour.
+"""The cron schedule of a fleet: a tick starts the run of the interval that ends there, keyed by its last day or hour.
 
 Airflow's CronPartitionTimetable keys a run by a cron tick, so that a monthly run of September would be called
-``2013-09-01``. Here it is ``2013-09-30``, the same word as in every folder, table and command. Registered with Airflow by
-``plugins/modelfleet_plugin.py``.
+``2013-09-01``. Here it is ``2013-09-30``, the same word as in every folder, table and command. Registered with Airflow
+by ``plugins/modelfleet_plugin.py``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class IntervalTimetable(CronPartitionTimetable):
-    """Runs at `cron` in `timezone`; the partition key is the last day (or hour) of the interval that ends at the tick."""
+    """Runs at `cron` in `timezone`; the partition key is the last day (or hour) of the interval that ends then."""
 
     def __init__(self, cron: str, *, timezone: str) -> None:
         super().__init__(cron, timezone=timezone)
@@ -38,7 +38,7 @@ class IntervalTimetable(CronPartitionTimetable):
         return cls(data["cron"], timezone=data["timezone"])
 
     def iter_partition_dagrun_infos(self, *, earliest: datetime, latest: datetime) -> Iterable[DagRunInfo]:
-        """One run per interval whose last day (or hour) lies in ``[earliest, latest]``: what ``airflow backfill`` creates."""
+        """One run per interval whose last day (or hour) lies in the bounds, both included: what a backfill creates."""
         first, last = self.localize_partition_datetime(earliest), self.localize_partition_datetime(latest)
         tick = self._align_to_next(first)
         while True:

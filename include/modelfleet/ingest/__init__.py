@@ -79,10 +79,8 @@ def read_batches(
     wanted = list(manifest.columns) if columns is None else list(columns)
     missing = [name for name in wanted if name not in manifest.columns]
     if missing:
-        listed = bounded([repr(name) for name in missing])
-        raise DataError(
-            f"table {manifest.table!r}: no column {listed}; there is {nearest(missing[0], manifest.columns)}"
-        )
+        listed, there = bounded([repr(name) for name in missing]), nearest(missing[0], manifest.columns)
+        raise DataError(f"table {manifest.table!r}: no column {listed}; there is {there}")
     if manifest.kind == "reference":
         from modelfleet.spec import LakeTable
 

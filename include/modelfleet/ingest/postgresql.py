@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
 import pyarrow as pa
 
-from modelfleet.errors import DataError
+from modelfleet.errors import DataError, UnavailableError
 from modelfleet.ingest.schema import NAIVE_TIMESTAMP, UTC_TIMESTAMP, lake_type
 from modelfleet.ingest.sql import Column, SqlReader, quoted
 from modelfleet.ingest.time import WALL_SLACK, Cut, to_instants, wall_times
@@ -17,6 +18,7 @@ _BATCH_BYTES = 16 << 20
 _CONNECT_SECONDS = 10
 _OPTIONS = ("sslmode", "sslrootcert", "sslcert", "sslkey", "options")
 _AUTHORS_FAULT = ("22", "42", "0A")  # SQLSTATE classes: data exception, wrong name or no privilege, not supported
+_TRANSIENT = ("canceling statement", "could not", "deadlock", "out of memory", "out of shared memory", "No space left")
 
 
 class PostgresReader(SqlReader):
@@ -30,7 +32,9 @@ class PostgresReader(SqlReader):
         try:
             inspector = sa.inspect(engine)
             try:
-                columns = inspector.get_columns(table.table, schema=table.schema_name)
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", sa.exc.SAWarning)  # a type it does not know: `select` says so
+                    columns = inspector.get_columns(table.table, schema=table.schema_name)
             except sa.exc.NoSuchTableError:
                 there = inspector.get_table_names(schema=table.schema_name)
                 there += inspector.get_view_names(schema=table.schema_name)
@@ -71,11 +75,16 @@ class PostgresReader(SqlReader):
                 cursor.execute(query)
                 yield from cursor.fetch_record_batch()
         except adbc_driver_manager.Error as exc:
-            if (exc.sqlstate or "")[:2] in _AUTHORS_FAULT:
-                raise DataError(f"{self.source.label}: {' '.join(str(exc).split())[:500]}") from exc
-            raise self.unavailable(exc) from exc
+            raise self._failed(exc, (exc.sqlstate or "")[:2] in _AUTHORS_FAULT) from exc
         except (pa.ArrowException, OSError) as exc:
-            raise self.unavailable(exc) from exc
+            # Half way through a stream the driver keeps no SQLSTATE, only the server's text.
+            text = str(exc)
+            raise self._failed(exc, "ERROR:" in text and not any(t in text for t in _TRANSIENT)) from exc
+
+    def _failed(self, exc: Exception, authors_fault: bool) -> DataError | UnavailableError:
+        if authors_fault:
+            return DataError(f"{self.source.label}: {' '.join(str(exc).split())[:500]}")
+        return self.unavailable(exc)
 
     def _converted(self, column: Column, values: pa.Array) -> pa.Array:
         if values.type == column.stored:

@@ -1,6 +1,8 @@
 """Great Expectations itself: its import, its objects, its engine. Imported only where there is something to check.
 
-The engine is chosen in `evaluate` alone: pandas, on the columns the checks need (measured in docs/decisions).
+The engine is chosen in `evaluate` alone: pandas, on the columns the checks need. Measured on 250,000 rows and 8 checks:
+pandas 0.4 s; its SQL engine on SQLite 0.4 s to load and 0.8 to 1.4 s; its Spark engine 2.0 s warm, 7 s in a new
+session; DuckDB's dialect for SQLAlchemy does not work with it. 3 million rows: pandas 3.2 s, 1 GB.
 """
 
 from __future__ import annotations
@@ -118,10 +120,15 @@ def evaluate(expectations: Sequence[Any], frame: pd.DataFrame) -> dict[str, Any]
     for expectation in expectations:
         suite.add_expectation(expectation)
     try:
-        results = list(_validate(batch, suite).results)
+        together = list(_validate(batch, suite).results)
     except Exception:  # one expectation can break the graph of them all: judge each alone
-        results = [found for expectation in expectations if (found := _alone(batch, expectation)) is not None]
-    return {result.expectation_config.meta[_META]: result for result in results}
+        together = []
+    results = {result.expectation_config.meta[_META]: result for result in together}
+    for expectation in expectations:
+        if expectation.meta[_META] not in results:  # also those a suite leaves out for being like another
+            results[expectation.meta[_META]] = _alone(batch, expectation)
+    _context()  # the current context is kept for good, with the frame in it: replace it
+    return results
 
 
 def _validate(batch: Any, what: Any) -> Any:
@@ -152,12 +159,16 @@ def _alone(batch: Any, expectation: Any) -> Any:
 
 
 def _batch(frame: pd.DataFrame) -> Any:
+    asset = _context().data_sources.add_pandas("modelfleet").add_dataframe_asset("prepared rows")
+    return asset.add_batch_definition_whole_dataframe("all").get_batch(batch_parameters={"dataframe": frame})
+
+
+def _context() -> Any:
+    """A new context in memory: no files, no progress bars; it becomes the process's current one."""
     base = importlib.import_module("great_expectations.data_context.types.base")
     config = base.DataContextConfig(
         store_backend_defaults=base.InMemoryStoreBackendDefaults(init_temp_docs_sites=False),
         progress_bars={"globally": False, "metric_calculations": False},
         analytics_enabled=False,
     )
-    context = gx().get_context(mode="ephemeral", project_config=config)
-    asset = context.data_sources.add_pandas("modelfleet").add_dataframe_asset("prepared rows")
-    return asset.add_batch_definition_whole_dataframe("all").get_batch(batch_parameters={"dataframe": frame})
+    return gx().get_context(mode="ephemeral", project_config=config)

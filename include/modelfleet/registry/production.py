@@ -40,7 +40,7 @@ def publish(
 ) -> int:
     """Log a pack in the production registry and give its version; nothing serves it until `set_champion`.
 
-    The same attempt and pack again gives the same version.
+    The same pack of the same interval again gives the same version, whichever attempt asks.
 
     :param pack_manifest: the lake path of the pack's manifest, from which scoring reads.
     :param metrics: numbers of the promotion (promoted, kept, rejected ...), logged in the run.

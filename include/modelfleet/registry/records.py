@@ -22,6 +22,7 @@ class Release:
     """What a version is of: the run that made it, its spec and code, the span of its data, the digest of its pack.
 
     `tags` are the author's; one whose name is taken by Modelfleet is written as ``author.<name>``.
+    `lineage` are further tags of Modelfleet: what the version was made from.
     """
 
     fleet: str
@@ -33,20 +34,18 @@ class Release:
     data_end: datetime
     pack_digest: str
     tags: Mapping[str, str] = field(default_factory=dict)
+    lineage: Mapping[str, str] = field(default_factory=dict)
 
     def identity(self) -> dict[str, str]:
-        """The tags by which a repeated attempt finds the version it already made."""
-        return {
-            "fleet": self.fleet,
-            "interval": self.interval,
-            "attempt": self.attempt,
-            "pack_digest": self.pack_digest,
-        }
+        """The tags by which a repeated run finds the version it already made, whichever attempt made it."""
+        return {"fleet": self.fleet, "interval": self.interval, "pack_digest": self.pack_digest}
 
     def version_tags(self, **more: object) -> dict[str, str]:
         """All tags of a version; `more` are further ones of Modelfleet, left out where None."""
         own = {
             **self.identity(),
+            "attempt": self.attempt,
+            **self.lineage,
             "spec_digest": self.spec_digest,
             "code_version": self.code_version,
             "data_start": self.data_start.isoformat(),

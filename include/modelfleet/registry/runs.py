@@ -11,7 +11,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from modelfleet.errors import ConflictError
+from modelfleet.errors import ConflictError, NotFoundError
 from modelfleet.registry.client import Registry, answered_not_found, exclusive
 from modelfleet.registry.model import PACK, model_folder
 from modelfleet.registry.records import FleetVersion, PackModel, Release, TrainingVersion
@@ -30,6 +30,8 @@ def register(
     fill: Callable[[str], None],
 ) -> TrainingVersion:
     """The version of `release`: found by its tags, or made in a new run that `fill(run_id)` completes."""
+    if not (pack.folder / "pack.json").is_file():
+        raise NotFoundError(f"fleet {release.fleet!r}, interval {release.interval}: {pack.folder} has no pack.json")
     with exclusive(registry.role, release.fleet):
         found = _find(registry, release)
         if found is not None:
@@ -168,7 +170,7 @@ def _create_registered_model(registry: Registry, fleet: str) -> None:
 
 
 def _delete_unfinished(registry: Registry, experiment: str, release: Release) -> None:
-    """Delete what a killed try of this attempt left; no version refers to it."""
+    """Delete what a killed try at this pack left; no version refers to it."""
     runs = registry.client.search_runs(
         [experiment], filter_string=f"tags.pack_digest = '{release.pack_digest}'", max_results=1000
     )

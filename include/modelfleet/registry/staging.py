@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from modelfleet.errors import NotFoundError
 from modelfleet.registry.client import connect
 from modelfleet.registry.plots import write_plots
 from modelfleet.registry.records import PackModel, Release, TrainingVersion
@@ -35,7 +36,7 @@ def log_training(
     metrics: Sequence[str],
     data_docs: Path | None = None,
 ) -> TrainingVersion:
-    """Log a training and register its pack as a version; the same attempt and pack again gives the same version.
+    """Log a training and register its pack as a version; the same pack of the same interval again gives the same.
 
     :param spec: the spec as plain JSON data; its set fields become parameters, the whole of it ``spec.json``.
     :param models: the model index, one row per expected partition, without model bytes.
@@ -43,6 +44,8 @@ def log_training(
     :param data_docs: a folder of HTML, logged as ``data_docs``.
     :raises UnavailableError: the staging registry can't be reached.
     """
+    if data_docs is not None and not data_docs.is_dir():
+        raise NotFoundError(f"fleet {release.fleet!r}: no folder of data docs at {data_docs}")
     with connect("staging") as registry:
 
         def fill(run_id: str) -> None:

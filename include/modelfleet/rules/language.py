@@ -57,13 +57,14 @@ def parse_rule(expr: str, allowed: Names | None = None) -> Rule:
     :raises RuleError: where it is not one boolean expression of the language.
     """
     tree = tree_of(expr)
-    names = tuple(dict.fromkeys(_check_node(expr, node, allowed) for node in nodes(tree)))
+    found = [_check_node(expr, node, allowed) for node in nodes(tree)]
+    names = tuple(dict.fromkeys(name for name in found if name is not None))
     if not _is_boolean(tree, allowed) or _is_bare_column(tree):
         raise RuleError(expr, "the whole is not true or false", hint="compare it with something, such as 'mae <= 10'")
     _check_logic(expr, tree, allowed)
     if allowed is not None:
-        try_on(expr, allowed.one_row)
-    return Rule(expr, tuple(name for name in names if name))
+        try_on(expr, tree, allowed.two_rows(names))
+    return Rule(expr, names)
 
 
 def _check_node(expr: str, node: Node, allowed: Names | None) -> str | None:
@@ -78,7 +79,7 @@ def _check_node(expr: str, node: Node, allowed: Names | None) -> str | None:
     elif kind == "VALUE_CONSTANT" and node["literal"]["kind"] not in _LITERALS:
         raise RuleError(expr, f"a literal of kind {node['literal']['kind']} is not allowed")
     elif kind == "OPERATOR_CAST":
-        _check_cast(expr, node)
+        _check_cast(expr, node, allowed)
     return None
 
 
@@ -111,11 +112,11 @@ def _check_function(expr: str, node: Node) -> None:
         raise RuleError(expr, f"{name!r} takes plain arguments only")
 
 
-def _check_cast(expr: str, node: Node) -> None:
+def _check_cast(expr: str, node: Node, allowed: Names | None) -> None:
     """Casts come from ``IS TRUE`` (to BOOLEAN) and ``DATE '2013-01-01'``; others may fail on some row."""
     target = node["type_expr"].get("type_name", "").upper()
     child = node["child"]
-    of_truth = target == "BOOLEAN" and child["type"] in _BOOLEAN | {"COLUMN_REF"}
+    of_truth = target == "BOOLEAN" and _is_boolean(child, allowed)
     of_date = target == "DATE" and child["type"] == "VALUE_CONSTANT" and child["literal"]["kind"] == "STRING"
     if node["try_cast"] or not (of_truth or of_date):
         raise RuleError(expr, "a cast is not allowed")

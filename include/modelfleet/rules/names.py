@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,6 +13,8 @@ COMPARED = ("baseline", "champion")
 MODEL_COUNTS = ("n_train", "n_test", "n_rows")
 FLEET_COUNTS = ("expected", "trained", "skipped", "failed", "promoted", "kept", "rejected")
 FLEET_SHARES = ("promoted_share", "trained_share")
+
+_NUMBER, _TEXT = "CASE WHEN __given THEN 1.0::DOUBLE END", "CASE WHEN __given THEN 'compared' END"
 
 
 @dataclass(frozen=True)
@@ -40,15 +42,20 @@ class Names:
         """All names as an author writes them."""
         return (*self.flat.values(), *self.dotted.values())
 
-    @cached_property
-    def one_row(self) -> str:
-        """A subquery of one row with a value of the right type under every name; key columns may have any type."""
-        fields = [f"{_quoted(name)}: 1.0::DOUBLE" for name in self.metrics] + [f"{STATUS}: 'compared'"]
-        columns = [f"1.0::DOUBLE AS {_quoted(name)}" for name in self.metrics]
-        columns += [f"1.0::DOUBLE AS {_quoted(name)}" for name in self.counts]
-        columns += [f"NULL AS {_quoted(name)}" for name in self.keys]
-        columns += [f"{{{', '.join(fields)}}} AS {struct}" for struct in self.structs]
-        return f"(SELECT {', '.join(columns)})"
+    def two_rows(self, used: Collection[str]) -> str:
+        """A subquery of two rows, one with a value of the right type under every name used and one of nulls.
+
+        Key columns may have any type, so they are null in both.
+        """
+        columns = ["__given"]
+        for name in self.flat.values():
+            if name in used:
+                columns.append(f"{'NULL' if name in self.keys else _NUMBER} AS {_quoted(name)}")
+        for struct in self.structs:
+            names = [name for name in (*self.metrics, STATUS) if f"{struct}.{name}" in used]
+            fields = [f"{_quoted(name)}: {_TEXT if name == STATUS else _NUMBER}" for name in names]
+            columns += [f"{{{', '.join(fields)}}} AS {struct}"] if fields else []
+        return f"(SELECT {', '.join(columns)} FROM (VALUES (true), (false)) AS rows(__given))"
 
 
 def each_names(problem: str, own_metrics: Sequence[str] = (), key_columns: Sequence[str] = ()) -> Names:

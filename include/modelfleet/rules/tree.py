@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -53,7 +53,8 @@ def _select(expr: str, text: str) -> list[Any]:
         row = _cursor().execute("SELECT json_serialize_sql($1)", [f"SELECT {text}"]).fetchone()
     except duckdb.Error as exc:
         raise RuleError(expr, _first_line(exc)) from None
-    found = json.loads(row[0]) if row else {"error": True, "error_message": "nothing parsed"}
+    assert row is not None
+    found: Any = json.loads(row[0])
     if found["error"]:
         raise RuleError(expr, f"is not one SQL expression: {found['error_message']}")
     statements = [_plain(statement["node"]) for statement in found["statements"]]
@@ -92,12 +93,20 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, list) else value
 
 
-def try_on(expr: str, one_row: str) -> None:
-    """Let DuckDB bind a rule and evaluate it on one row, so that ``mae < 'high'`` fails here and not in the gate."""
+def try_on(expr: str, tree: Node, rows: str) -> None:
+    """Let DuckDB bind a rule and evaluate it on `rows`, so that ``mae < 'high'`` fails here and not in the gate.
+
+    Each comparison is evaluated by itself too, since AND and OR leave out what does not matter on a row.
+    """
     import duckdb
 
+    parts = [tree, *(node for node in nodes(tree) if node["type"].startswith("COMPARE_"))]
+    statement = {"node": {**_no_clauses(), "select_list": parts}, "named_param_map": []}
+    document = json.dumps({"error": False, "statements": [statement]})
     try:
-        _cursor().execute(f"SELECT ({expr}\n) FROM {one_row}").fetchone()
+        sql = _cursor().execute("SELECT json_deserialize_sql($1::JSON)", [document]).fetchone()
+        assert sql is not None
+        _cursor().execute(f"{sql[0]} FROM {rows}").fetchall()
     except duckdb.Error as exc:
         raise RuleError(expr, _first_line(exc)) from None
 
@@ -115,7 +124,7 @@ def _cursor() -> DuckDBPyConnection:
     return _connection(os.getpid()).cursor()  # a connection serves one thread at a time, its cursors one each
 
 
-@lru_cache(maxsize=1)
+@cache
 def _connection(process: int) -> DuckDBPyConnection:
     """A database of this process alone (a forked one opens its own), with no thread, file or extension."""
     import duckdb

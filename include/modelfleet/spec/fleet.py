@@ -147,7 +147,7 @@ class FleetSpec(Part):
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """The spec in a YAML file; a relative path is looked for beside the calling file, then in the working folder."""
+        """The spec in a YAML file; a relative path is looked for beside the calling file, then where one works."""
         given = Path(path)
         caller = writer()
         beside = Path(caller).parent / given if caller else given

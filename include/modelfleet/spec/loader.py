@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
+from traceback import extract_tb
 from types import ModuleType
 from typing import Literal
 
@@ -70,16 +71,19 @@ def load_fleet(name: str, folder: str | Path) -> FleetSpec:
     """The fleet of this name; files of other fleets may be broken.
 
     :raises NotFoundError: naming the nearest fleets there are.
-    :raises SpecError: where the fleet is not there and some file could not be read, or where two files declare it.
+    :raises SpecError: where two files declare it, or the file that mentions it could not be read.
     """
     fleets = load_fleets(folder, on_error="collect")
     if name in fleets:
         return fleets[name]
-    about = [error for error in fleets.errors if error.fleet == name] or list(fleets.errors)
-    if about:
-        raise about[0]
+    for error in fleets.errors:
+        if _concerns(error, name):
+            raise error
     there = bounded(sorted(fleets)) or "none"
-    raise NotFoundError(f"fleet {name!r} is not in {folder}; there are: {there}", hint=nearest(name, list(fleets)))
+    broken = f"; {len(fleets.errors)} more files could not be read" if fleets.errors else ""
+    raise NotFoundError(
+        f"fleet {name!r} is not in {folder}; there are: {there}{broken}", hint=nearest(name, list(fleets))
+    )
 
 
 def fleet_files(folder: str | Path) -> list[Path]:
@@ -106,7 +110,7 @@ def load_file(path: str | Path) -> list[FleetSpec]:
     except SpecError:
         raise
     except (Exception, SystemExit) as exc:
-        got = f"{type(exc).__name__}: {' '.join(str(exc).split())[:300]}"
+        got = f"{type(exc).__name__}{_line(exc, file)}: {' '.join(str(exc).split())[:300]}"
         raise SpecError([Failure("file", got, "allowed: a file that runs")], fleet=None, source=str(file)) from exc
     finally:
         _collected.reset(token)
@@ -121,10 +125,11 @@ def check_unique_name(spec: FleetSpec, folder: str | Path | None = None) -> None
     :param folder: default: that of the file that wrote the spec.
     :raises SpecError: naming both files.
     """
-    if folder is None and spec.source is None:
-        return
     own = Path(spec.source).resolve() if spec.source else None
-    for path in sorted(Path(folder or Path(str(own)).parent).iterdir()):
+    place = Path(folder) if folder is not None else own.parent if own else None
+    if place is None or not place.is_dir():
+        return
+    for path in sorted(place.iterdir()):
         if path.suffix in (".py", ".yaml", ".yml") and path.resolve() != own and _declares(path, spec.name):
             files = f"{own or 'a spec'} and {path}"
             raise SpecError([Failure("name", repr(spec.name), _UNIQUE)], fleet=spec.name, source=files)
@@ -154,6 +159,18 @@ def _names_fleet(node: ast.AST, name: str) -> bool:
     return called == "FleetSpec" and any(isinstance(value, ast.Constant) and value.value == name for value in values)
 
 
+def _concerns(error: SpecError, name: str) -> bool:
+    """Whether a file that could not be read is the one that holds the fleet."""
+    if error.fleet is not None or error.source is None:
+        return error.fleet == name
+    return Path(error.source).is_file() and name.encode() in Path(error.source).read_bytes()
+
+
+def _line(error: BaseException, file: Path) -> str:
+    lines = [frame.lineno for frame in extract_tb(error.__traceback__) if frame.filename == str(file)]
+    return f" in line {lines[-1]}" if lines else ""
+
+
 def _execute(file: Path) -> None:
     """Run a file as a module of its own, registered while it runs as pickle and dataclasses expect."""
     name = f"modelfleet_fleet_file_{file.stem}"
@@ -161,7 +178,7 @@ def _execute(file: Path) -> None:
     module.__file__ = str(file)
     sys.modules[name] = module
     try:
-        exec(compile(file.read_bytes(), str(file), "exec"), module.__dict__)
+        exec(compile(file.read_bytes(), str(file), "exec", dont_inherit=True), module.__dict__)
     finally:
         sys.modules.pop(name, None)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 from pydantic import AfterValidator, Discriminator, Field, Tag
 
@@ -109,7 +109,7 @@ class Schedule(Part):
     score: Literal["after ingest"] | None = "after ingest"
     """Whether each ingested interval is scored. Promotion always follows training."""
     deadline: Deadline = DEADLINE
-    """How long after its start a run counts as late: one duration, or one by pipeline name."""
+    """How long after its start a run counts as late: one duration, or some by pipeline name."""
 
     @property
     def ingest_cron(self) -> str | None:
@@ -129,5 +129,6 @@ class Schedule(Part):
 
     def deadline_of(self, pipeline: str) -> timedelta:
         """How long after its start a run of this pipeline counts as late."""
-        given = self.deadline
-        return duration(given if isinstance(given, str) else {**given}.get(pipeline, DEADLINE))
+        if isinstance(self.deadline, str):
+            return duration(self.deadline)
+        return duration(self.deadline.get(cast(Pipeline, pipeline), DEADLINE))

@@ -38,7 +38,7 @@ def for_ingest(lake: Lake, spec: FleetSpec, key: str, options: Mapping[str, Any]
     """
     standing = runs.committed(lake, spec.name, "ingest", key)
     start = options.get("start") or (standing.options.get("start") if standing else None)
-    interval = intervals.of_key(key, timezone=spec.timezone, start=start, cron=spec.schedule.cron("ingest"))
+    interval = intervals.of_key(key, timezone=spec.timezone, start=start, cron=spec.schedule.ingest_cron)
     if standing is not None and standing.interval.utc != interval.utc:
         raise DataError(
             f"fleet {spec.name!r}: interval {key} was ingested from {standing.interval.start}, now from {interval.start}",

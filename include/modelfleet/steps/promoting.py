@@ -74,33 +74,35 @@ def publish(ctx: Context) -> StepResult:
     if not decided.facts["passed"] or decided.facts["promoted"] == 0:
         return StepResult({}, decided.digest, {**decided.facts, "version": _pinned_version(ctx), "moved": False})
     header, header_file = _compose(ctx, decided)
-    header_bytes = ctx.lake.read(header_file.path)
-    trained = _trained(ctx)
+    serving = registry.champion(ctx.spec.name)
+    if serving is not None and (serving.pack_digest, serving.interval) == (header.digest, ctx.interval):
+        # The promotion is repeated, or was killed after the alias had moved.
+        return StepResult({HEADER: (header_file,)}, header.digest, {**decided.facts, "version": serving.version, "moved": False})
+    version = _publish(ctx, decided, header, header_file)
+    force = bool(ctx.attempt.options.get("force"))
+    met = _pinned_version(ctx) if serving is None or not force else serving.version
+    registry.set_champion(ctx.spec.name, version, expected=met, force=force)
+    return StepResult({HEADER: (header_file,)}, header.digest, {**decided.facts, "version": version, "moved": True})
+
+
+def _publish(ctx: Context, decided: StepManifest, header: pack.PackHeader, header_file: FileEntry) -> int:
+    """The version of the pack in the production registry; nothing serves it yet."""
     with tempfile.TemporaryDirectory(prefix="modelfleet-pack-") as temporary:
         pack.copy_to_folder(ctx.lake, header, Path(temporary))
-        version = registry.publish(
+        return registry.publish(
             release(
                 ctx,
                 header,
-                trained.facts,
+                _trained(ctx).facts,
                 lineage=ctx.attempt.options["lineage"],
                 met_champion=_pinned_version(ctx),
-                header_digest=pack.header_digest(header_bytes),
+                header_digest=pack.header_digest(header.to_json()),
             ),
             pack_model(ctx.spec, header, Path(temporary)),
             pack_manifest=header_file.path,
             staging_version=None,
             metrics={name: decided.facts[name] for name in ("promoted", "kept", "rejected")},
         )
-    current = registry.champion(ctx.spec.name)
-    force = bool(ctx.attempt.options.get("force"))
-    # A champion of this very training serves already when the promotion is repeated; it is not moved away from.
-    if current is None or current.pack_digest != header.digest:
-        expected = current.version if force and current is not None else _pinned_version(ctx)
-        registry.set_champion(ctx.spec.name, version, expected=expected, force=force)
-    else:
-        version = current.version
-    return StepResult({HEADER: (header_file,)}, header.digest, {**decided.facts, "version": version, "moved": True})
 
 
 def commit(ctx: Context) -> StepResult:

@@ -43,7 +43,7 @@ def train(ctx: Context) -> StepResult:
     results = run_buckets(ctx, "train", place, work, training.BucketTask)
     header = pack.make_header(
         ctx.spec,
-        key_types=rows.facts["key_types"],
+        key_types={name: rows.facts["key_types"][name] for name in ctx.spec.partition_by},
         feature_types={name: rows.facts["schema"][name] for name in ctx.spec.columns},
         files=[(result.files["pack"], keys.bucket_range(result.bucket, place.buckets)) for result in results],
         digest=slices.combine(result.facts["digest"] for result in results),

@@ -148,17 +148,35 @@ class Reader:
     def _of_attempt(
         self, table: Table, pipeline: str, fleet: str, interval: str | None, attempt: str | None
     ) -> ColumnElement[bool]:
-        """The rows of one attempt: that of a name, or the latest committed one.
+        """The rows of one attempt: the one named, or the latest that is done.
 
-        :raises NotFoundError: when none is committed.
+        A run that took its steps over from an earlier attempt has the rows of that one.
+
+        :raises NotFoundError: when none is done.
         """
         if attempt is None:
-            found = self.latest_attempt(fleet, pipeline, interval)
+            found = self.latest_attempt(fleet, pipeline, interval, statuses=(*COMMITTED, "reused"))
             if found is None:
                 named = f" of interval {interval}" if interval else ""
                 raise NotFoundError(f"fleet {fleet!r} has no committed {pipeline} run{named}")
-            interval, attempt = found
+            interval, done = found
+            attempt = self._written_by(table, {"fleet": fleet, "pipeline": pipeline, "interval": interval}, done)
         return and_(*_equal(table, fleet=fleet, interval=interval, attempt=attempt))
+
+    def _written_by(self, table: Table, key: dict[str, str], attempt: str) -> str:
+        """The attempt whose rows in `table` the run `attempt` has: itself, or the last before it that has any."""
+        began = select(RUNS.c.started_at).where(*_equal(RUNS, **key, attempt=attempt)).scalar_subquery()
+        held = select(table.c.attempt).where(
+            table.c.fleet == RUNS.c.fleet, table.c.interval == RUNS.c.interval, table.c.attempt == RUNS.c.attempt
+        )
+        query = (
+            select(RUNS.c.attempt)
+            .where(*_equal(RUNS, **key), RUNS.c.started_at <= began, held.exists())
+            .order_by((RUNS.c.attempt == attempt).desc(), RUNS.c.started_at.desc(), RUNS.c.attempt.desc())
+            .limit(1)
+        )
+        found = self._rows(query)
+        return str(found[0]["attempt"]) if found else attempt
 
     def _counted(self, table: Table, names: Sequence[str], wanted: ColumnElement[bool]) -> list[Row]:
         groups = [table.c[name] for name in names]

@@ -10,13 +10,14 @@ from collections.abc import Mapping
 from sqlalchemy import Column, Index, MetaData, Table, UniqueConstraint
 from sqlalchemy.sql import quoted_name
 
+from modelfleet.metric_names import CLASSIFICATION, REGRESSION
 from modelfleet.warehouse.kinds import FLOAT, INSTANT, INTEGER, TEXT, Kind, SqlType
 from modelfleet.warehouse.names import identifier, latest_view, predictions_table
 
 SCHEMA_VERSION = 1
 """Raised with every change of a fixed table. A new column is added, nullable; anything else needs a migration."""
 
-METRICS = ("mae", "rmse", "mape", "wape", "r2", "bias", "accuracy", "log_loss", "roc_auc", "f1", "brier")
+METRICS = (*REGRESSION, *CLASSIFICATION)
 
 
 def quoted(name: str) -> quoted_name:
@@ -123,9 +124,19 @@ ISSUED: dict[str, Kind] = {
 
 
 def predictions(fleet: str, columns: Mapping[str, Kind]) -> Table:
-    """The predictions table of `fleet`, with the author's `columns` (key, time, id) first."""
+    """The predictions table of `fleet`, with the author's `columns` (key, time, id) first.
+
+    The rows of one load lie together, so that on PostgreSQL a BRIN index finds them and costs a load next to nothing
+    (a b-tree halves its speed).
+    """
     name = predictions_table(fleet)
-    index = Index(quoted(identifier(f"{name}_interval")), quoted("interval"), quoted("attempt"))
+    index = Index(
+        quoted(identifier(f"{name}_interval")),
+        quoted("interval"),
+        quoted("attempt"),
+        postgresql_using="brin",
+        postgresql_with={"autosummarize": "on"},
+    )
     return make_table(name, {**columns, **ISSUED}, index)
 
 

@@ -1,0 +1,261 @@
+"""``modelfleet``: the author's inner loop and the operator's questions, without Airflow."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any, ParamSpec
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from modelfleet import settings
+from modelfleet.errors import ModelfleetError
+from modelfleet.plan import PIPELINES, Step, plan, steps_of
+from modelfleet.spec import FleetSpec, loader
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Train, gate, promote, score and watch many models.")
+out, err = Console(), Console(stderr=True)
+P = ParamSpec("P")
+
+Fleet = Annotated[str, typer.Argument(help="The fleet's name, as its file in dags/ gives it.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Pipeline = StrEnum("Pipeline", {name: name for name in PIPELINES})
+
+
+def _reported(command: Callable[P, None]) -> Callable[P, None]:
+    """Errors of Modelfleet are for people: the message alone, exit code 1."""
+
+    @wraps(command)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except ModelfleetError as exc:
+            err.print(f"[red]{type(exc).__name__}[/red]: ", end="")
+            err.print(str(exc), markup=False, highlight=False)
+            raise typer.Exit(1) from None
+
+    return wrapped
+
+
+@app.command()
+@_reported
+def run(
+    fleet: Fleet,
+    interval: Annotated[str, typer.Option(help="The interval's last day or hour: 2013-09-30.")],
+    step: Annotated[list[Pipeline] | None, typer.Option(help="Only this pipeline; may be repeated. Default: all.")] = None,
+    start: Annotated[str | None, typer.Option(help="First day of the ingested interval, for bulk loads.")] = None,
+    train_only: Annotated[bool, typer.Option("--train-only", help="The interval is for training; it is not scored.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Repeat finished work; promote an older interval.")] = False,
+) -> None:
+    """Run the steps of a fleet here and now, with progress bars."""
+    from modelfleet import steps
+
+    spec = _spec(fleet)
+    wanted = [str(name) for name in step] if step else [name for name in PIPELINES if not (train_only and name == "score")]
+    for pipeline in wanted:
+        options: dict[str, Any] = {"force": force}
+        if pipeline == "ingest":
+            options = {"start": start, "train_only": train_only}
+        try:
+            ref = steps.open_run(spec, pipeline, interval, **options)
+        except steps.NotReady as exc:
+            out.print(f"[yellow]{pipeline}[/yellow]: {exc.message}")
+            continue
+        _run_pipeline(spec, pipeline, ref)
+
+
+@app.command(name="plan")
+@_reported
+def show_plan(fleet: Fleet, as_json: AsJson = False) -> None:
+    """The ordered steps of a fleet, what each reads and writes. Nothing is executed."""
+    listed = plan(_spec(fleet))
+    if as_json:
+        _print_json([step.__dict__ for step in listed])
+        return
+    table = Table("pipeline", "step", "engine", "purpose", "reads", "writes", title=f"{fleet}: plan")
+    for position, step in enumerate(listed):
+        table.add_row(
+            step.pipeline,
+            step.name,
+            step.engine,
+            step.purpose,
+            "\n".join(step.reads),
+            "\n".join(step.writes),
+            end_section=position + 1 < len(listed) and listed[position + 1].pipeline != step.pipeline,
+        )
+    out.print(table)
+
+
+@app.command()
+@_reported
+def validate(
+    file: Annotated[Path | None, typer.Argument(help="One fleet file; default: all in the dags folder.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check fleet files: every field, every rule, and that the model code can be imported and built."""
+    from modelfleet.steps.inputs import check_code
+
+    fleets, errors = loader.load_file(file) if file else loader.load_fleets(settings.dags_folder(), on_error="collect")
+    findings = [str(error) for error in errors]
+    for spec in fleets.values():
+        try:
+            check_code(spec)
+        except ModelfleetError as exc:
+            findings.append(str(exc))
+    if as_json:
+        _print_json({"fleets": sorted(fleets), "errors": findings})
+    else:
+        for name, spec in sorted(fleets.items()):
+            out.print(f"[green]ok[/green]    {name}  ({spec.source})", highlight=False)
+        for finding in findings:
+            err.print("[red]error[/red] ", end="")
+            err.print(finding, markup=False, highlight=False)
+    if findings:
+        raise typer.Exit(1)
+
+
+@app.command()
+@_reported
+def status(
+    fleet: Annotated[str | None, typer.Argument(help="One fleet; default: all.")] = None, as_json: AsJson = False
+) -> None:
+    """Champions, the runs in force, and which of them are stale."""
+    from modelfleet.status import fleet_status
+
+    specs = [_spec(fleet)] if fleet else list(loader.load_fleets(settings.dags_folder()).values())
+    found = [fleet_status(spec) for spec in specs]
+    if as_json:
+        _print_json(found)
+        return
+    for state in found:
+        champion = state["champion"] or {}
+        served = champion.get("error") or (
+            f"champion version {champion['version']} of {champion['interval']}" if champion else "no champion yet"
+        )
+        table = Table("pipeline", "interval", "status", "attempt", "stale because", title=f"{state['fleet']}: {served}")
+        for row in state["runs"]:
+            table.add_row(row["pipeline"], row["interval"], row["status"], row["attempt"], "; ".join(row["stale"]))
+        out.print(table)
+
+
+@app.command()
+@_reported
+def find(
+    fleet: Fleet,
+    where: Annotated[str | None, typer.Option(help="A condition: \"carrier = 'AA' AND mae > 10\"; tags['domain'] = 'x'.")] = None,
+    limit: Annotated[int, typer.Option(help="At most so many models.")] = 1000,
+    as_json: AsJson = False,
+) -> None:
+    """Models by key, metrics and tags."""
+    from modelfleet import metric_names
+    from modelfleet.status import find as find_models
+
+    spec = _spec(fleet)
+    found = find_models(spec, where, limit=limit)
+    if as_json:
+        _print_json(found.to_pylist())
+        return
+    metrics = metric_names.names(spec.problem.kind)[:3]
+    shown = ["partition", "serves", "status", "reason", "n_train", "n_test", *metrics, f"baseline_{metrics[0]}"]
+    table = Table(*shown, title=f"{fleet}: {found.num_rows} models")
+    for row in found.select(shown).to_pylist():
+        table.add_row(*(_text(row[name]) for name in shown))
+    out.print(table)
+
+
+@app.command()
+@_reported
+def explain(
+    fleet: Fleet,
+    partition: Annotated[str, typer.Argument(help="Its canonical key: carrier=AA/origin=JFK/dest=LAX.")],
+    as_json: AsJson = False,
+) -> None:
+    """One partition: its data, metrics, the decision and the rule behind it, which version serves it."""
+    from modelfleet.status import explain as explain_model
+
+    found = explain_model(_spec(fleet), partition)
+    if as_json:
+        _print_json(found)
+        return
+    for section, content in found.items():
+        if not isinstance(content, dict):
+            out.print(f"[bold]{section}[/bold]: {_text(content)}", highlight=False)
+            continue
+        table = Table(show_header=False, title=section, title_justify="left")
+        for name, value in content.items():
+            if value is not None:
+                table.add_row(name, _text(value))
+        out.print(table)
+
+
+@app.command()
+@_reported
+def rollback(
+    fleet: Fleet, to: Annotated[int | None, typer.Option(help="The version to serve; default: the one before.")] = None
+) -> None:
+    """Give production back to an earlier version."""
+    from modelfleet import registry
+
+    before, now = registry.rollback(_spec(fleet).name, to)
+    out.print(f"{fleet}: version {now} serves now, instead of {before}")
+
+
+def _run_pipeline(spec: FleetSpec, pipeline: str, ref: Any) -> None:
+    from modelfleet.steps.runner import open_context, run_step
+
+    context = open_context(ref)
+    for step in steps_of(spec, pipeline):
+        if step.name == "pin":
+            continue
+        with _progress(step) as report:
+            context.progress = report
+            facts = run_step(ref, step.name, context=context)
+        note = f"taken over from {facts['reused_from']}" if facts["reused_from"] else f"{facts['seconds']:.1f} s"
+        out.print(f"[green]{pipeline:8}[/green]{step.name:10}{note:14} {_facts(facts)}", highlight=False)
+
+
+@contextmanager
+def _progress(step: Step) -> Iterator[Callable[[str, int, int], None]]:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=err, transient=True) as bar:
+        tasks = {step.name: bar.add_task(f"{step.pipeline} {step.name}", total=None)}
+
+        def report(label: str, done: int, total: int) -> None:
+            if label not in tasks:
+                tasks[label] = bar.add_task(f"  {label}", total=total)
+            bar.update(tasks[label], completed=done, total=total)
+
+        yield report
+
+
+def _spec(fleet: str) -> FleetSpec:
+    return loader.load_fleet(fleet, settings.dags_folder())
+
+
+def _facts(facts: dict[str, Any]) -> str:
+    quiet = {"digest", "reused_from", "seconds", "tables", "schema", "bytes", "key_types", "run_id", "buckets"}
+    shown = {k: v for k, v in facts.items() if k not in quiet and not k.startswith(("median_", "baseline_", "data_")) and v not in (None, [], {})}
+    return ", ".join(f"{name} {_text(value)}" for name, value in shown.items())
+
+
+def _text(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{k}: {_text(v)}" for k, v in value.items()) + "}"
+    return "" if value is None else str(value)
+
+
+def _print_json(value: object) -> None:
+    typer.echo(json.dumps(value, indent=1, default=str))
+
+
+if __name__ == "__main__":
+    app()
