@@ -75,7 +75,7 @@ airflow: setup ## Serve the Airflow UI on the demo's home
 
 .PHONY: mlflow
 mlflow: setup ## Serve the two registries: staging on port 5001, production on port 5002
-	@mkdir -p "$(MODELFLEET_HOME)/mlflow"
+	@.venv/bin/python -c 'from modelfleet import registry; registry.ensure("staging"); registry.ensure("production")'
 	export MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false
 	serve() {
 	  echo "$$1 registry: http://127.0.0.1:$$2"
@@ -89,7 +89,8 @@ mlflow: setup ## Serve the two registries: staging on port 5001, production on p
 
 .PHONY: test
 test: setup postgres ## Run every test
-	@.venv/bin/pytest $(PYTEST_ARGS)
+	@export MODELFLEET_REQUIRE_POSTGRES=1
+	.venv/bin/pytest $(PYTEST_ARGS)
 
 .PHONY: test-unit
 test-unit: setup ## Run the quick tests: no servers, nothing slow

@@ -20,7 +20,9 @@ many_models(
         problem=Regression(target="arr_delay", known_at="departure"),
         features=("dep_delay", "distance", "hour", "weekday", "wind_speed", "precip", "visib", "seats"),
         model="flights.delays:build",
-        quality=Quality(not_null=("carrier", "dest", "dep_delay"), between={"distance": (0, 6000)}, warn=("not_null.dep_delay",)),
+        quality=Quality(
+            not_null=("carrier", "dest", "dep_delay"), between={"distance": (0, 6000)}, warn=("not_null.dep_delay",)
+        ),
         gate=Gate(
             each=("n_test >= 10", "mae < baseline.mae", "champion.mae IS NULL OR mae <= 1.02 * champion.mae"),
             fleet=("promoted_share >= 0.6",),

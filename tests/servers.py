@@ -41,7 +41,7 @@ def postgres() -> Iterator[str]:
     if os.geteuid() == 0:
         shutil.chown(folder, "postgres")
     try:
-        options = "-U postgres -A trust -E UTF8 --locale=C -N".split()
+        options = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "-N"]
         _run([binaries / "initdb", "-D", data, *options], folder)
         port = _free_port()
         settings = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} " + " ".join(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from enum import StrEnum
+from enum import StrEnum, auto
 from functools import wraps
+from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any, ParamSpec
 
@@ -26,7 +27,15 @@ P = ParamSpec("P")
 
 Fleet = Annotated[str, typer.Argument(help="The fleet's name, as its file in dags/ gives it.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Pipeline = StrEnum("Pipeline", {name: name for name in PIPELINES})
+
+
+class Pipeline(StrEnum):
+    """The pipelines `run --step` can name."""
+
+    ingest = auto()
+    train = auto()
+    promote = auto()
+    score = auto()
 
 
 def _reported(command: Callable[P, None]) -> Callable[P, None]:
@@ -49,16 +58,22 @@ def _reported(command: Callable[P, None]) -> Callable[P, None]:
 def run(
     fleet: Fleet,
     interval: Annotated[str, typer.Option(help="The interval's last day or hour: 2013-09-30.")],
-    step: Annotated[list[Pipeline] | None, typer.Option(help="Only this pipeline; may be repeated. Default: all.")] = None,
+    step: Annotated[
+        list[Pipeline] | None, typer.Option(help="Only this pipeline; may be repeated. Default: all.")
+    ] = None,
     start: Annotated[str | None, typer.Option(help="First day of the ingested interval, for bulk loads.")] = None,
-    train_only: Annotated[bool, typer.Option("--train-only", help="The interval is for training; it is not scored.")] = False,
+    train_only: Annotated[
+        bool, typer.Option("--train-only", help="The interval is for training; it is not scored.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Repeat finished work; promote an older interval.")] = False,
 ) -> None:
     """Run the steps of a fleet here and now, with progress bars."""
     from modelfleet import steps
 
     spec = _spec(fleet)
-    wanted = [str(name) for name in step] if step else [name for name in PIPELINES if not (train_only and name == "score")]
+    wanted = (
+        [str(name) for name in step] if step else [name for name in PIPELINES if not (train_only and name == "score")]
+    )
     for pipeline in wanted:
         options: dict[str, Any] = {"force": force}
         if pipeline == "ingest":
@@ -79,18 +94,13 @@ def show_plan(fleet: Fleet, as_json: AsJson = False) -> None:
     if as_json:
         _print_json([step.__dict__ for step in listed])
         return
-    table = Table("pipeline", "step", "engine", "purpose", "reads", "writes", title=f"{fleet}: plan")
-    for position, step in enumerate(listed):
-        table.add_row(
-            step.pipeline,
-            step.name,
-            step.engine,
-            step.purpose,
-            "\n".join(step.reads),
-            "\n".join(step.writes),
-            end_section=position + 1 < len(listed) and listed[position + 1].pipeline != step.pipeline,
-        )
-    out.print(table)
+    for pipeline, members in groupby(listed, key=lambda step: step.pipeline):
+        out.print(f"[bold]{fleet}_{pipeline}[/bold]", highlight=False)
+        for step in members:
+            out.print(f"  [green]{step.name:10}[/green]{step.purpose}  [dim]({step.engine})[/dim]", highlight=False)
+            for sign, places in (("<-", step.reads), ("->", step.writes)):
+                for place in places:
+                    out.print(f"      {sign} {place}", markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -102,18 +112,21 @@ def validate(
     """Check fleet files: every field, every rule, and that the model code can be imported and built."""
     from modelfleet.steps.inputs import check_code
 
-    fleets, errors = loader.load_file(file) if file else loader.load_fleets(settings.dags_folder(), on_error="collect")
-    findings = [str(error) for error in errors]
-    for spec in fleets.values():
+    if file is None:
+        fleets = loader.load_fleets(settings.dags_folder(), on_error="collect")
+        specs, findings = list(fleets.values()), [str(error) for error in fleets.errors]
+    else:
+        specs, findings = loader.load_file(file), []
+    for spec in specs:
         try:
             check_code(spec)
         except ModelfleetError as exc:
             findings.append(str(exc))
     if as_json:
-        _print_json({"fleets": sorted(fleets), "errors": findings})
+        _print_json({"fleets": sorted(spec.name for spec in specs), "errors": findings})
     else:
-        for name, spec in sorted(fleets.items()):
-            out.print(f"[green]ok[/green]    {name}  ({spec.source})", highlight=False)
+        for spec in specs:
+            out.print(f"[green]read[/green]  {spec.name}  ({spec.source})", highlight=False)
         for finding in findings:
             err.print("[red]error[/red] ", end="")
             err.print(finding, markup=False, highlight=False)
@@ -149,7 +162,9 @@ def status(
 @_reported
 def find(
     fleet: Fleet,
-    where: Annotated[str | None, typer.Option(help="A condition: \"carrier = 'AA' AND mae > 10\"; tags['domain'] = 'x'.")] = None,
+    where: Annotated[
+        str | None, typer.Option(help="A condition: \"carrier = 'AA' AND mae > 10\"; tags['domain'] = 'x'.")
+    ] = None,
     limit: Annotated[int, typer.Option(help="At most so many models.")] = 1000,
     as_json: AsJson = False,
 ) -> None:
@@ -164,7 +179,9 @@ def find(
         return
     metrics = metric_names.names(spec.problem.kind)[:3]
     shown = ["partition", "serves", "status", "reason", "n_train", "n_test", *metrics, f"baseline_{metrics[0]}"]
-    table = Table(*shown, title=f"{fleet}: {found.num_rows} models")
+    table = Table(title=f"{fleet}: {found.num_rows} models")
+    for name in shown:
+        table.add_column(name, overflow="fold", min_width=28 if name == "partition" else None)
     for row in found.select(shown).to_pylist():
         table.add_row(*(_text(row[name]) for name in shown))
     out.print(table)
@@ -241,7 +258,11 @@ def _spec(fleet: str) -> FleetSpec:
 
 def _facts(facts: dict[str, Any]) -> str:
     quiet = {"digest", "reused_from", "seconds", "tables", "schema", "bytes", "key_types", "run_id", "buckets"}
-    shown = {k: v for k, v in facts.items() if k not in quiet and not k.startswith(("median_", "baseline_", "data_")) and v not in (None, [], {})}
+    shown = {
+        k: v
+        for k, v in facts.items()
+        if k not in quiet and not k.startswith(("median_", "baseline_", "data_")) and v not in (None, [], {})
+    }
     return ", ".join(f"{name} {_text(value)}" for name, value in shown.items())
 
 

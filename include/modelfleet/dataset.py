@@ -170,7 +170,9 @@ def check_columns(schema: pa.Schema, columns: Columns) -> None:
     if columns.target is not None:
         kind = schema.field(columns.target).type
         if not (t.is_integer(kind) or t.is_floating(kind) or t.is_boolean(kind) or t.is_decimal(kind)):
-            raise DataError(f"fleet {columns.fleet!r}: target {columns.target!r} is of type {kind}; allowed are numbers and bool")
+            raise DataError(
+                f"fleet {columns.fleet!r}: target {columns.target!r} is of type {kind}; allowed are numbers and bool"
+            )
 
 
 def read_bucket(lake: Lake, entry: FileEntry) -> pa.Table:
@@ -314,4 +316,8 @@ def _sorted_order(rows: pa.Table, columns: Columns) -> pa.Array:
     others = [name for name in columns.all if name not in columns.keys and name != columns.time]
     sortable = rows.select([columns.time, *others]).append_column("_code", codes)
     by = ["_code", columns.time, *others]
-    return pc.sort_indices(sortable, sort_keys=[(name, "ascending") for name in by]) if rows.num_rows else pa.array([], "int64")
+    return (
+        pc.sort_indices(sortable, sort_keys=[(name, "ascending") for name in by])
+        if rows.num_rows
+        else pa.array([], "int64")
+    )

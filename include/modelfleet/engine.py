@@ -24,9 +24,7 @@ R = TypeVar("R")
 Progress = Callable[[str, int, int], None]
 """Called with a label, how many are done and how many there are."""
 
-ONE_THREAD = {
-    name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-}
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1")
 """One native thread per worker: the buckets are what runs in parallel."""
 
 

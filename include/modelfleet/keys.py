@@ -10,7 +10,7 @@ Key columns are string, int, bool or date. Floats are refused: their text differ
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
@@ -37,6 +37,7 @@ def encode(columns: Sequence[str], values: Sequence[KeyValue]) -> str:
 
 
 def encode_value(column: str, value: KeyValue) -> str:
+    """The text of one value; see `encode`."""
     if value is None:
         return NULL
     if isinstance(value, bool):
@@ -151,7 +152,6 @@ def quote_text(text: str) -> str:
     return quoted.replace(".", "%2E") if text.strip(".") == "" else quoted
 
 
-
 def _decode_value(text: str, kind: KeyType) -> KeyValue:
     if text == NULL:
         return None
@@ -187,7 +187,9 @@ def _codes(column: pa.ChunkedArray) -> tuple[np.ndarray, int]:
 
 def _malformed(key: str, names: Sequence[str]) -> DataError:
     example = "/".join(f"{quote_text(n)}=..." for n in names)
-    return DataError(f"{key!r} is no partition key; allowed is {example}", hint="values are URL-quoted, in the spec's order")
+    return DataError(
+        f"{key!r} is no partition key; allowed is {example}", hint="values are URL-quoted, in the spec's order"
+    )
 
 
 _CAST_HINT = "cast it in `prepare` or in a view, for example to string or int: CAST({column} AS STRING)"

@@ -108,7 +108,9 @@ class Pack:
         import pyarrow.compute as pc
 
         overlapping = [
-            entry for entry, (start, end) in zip(self.header.files, self.header.ranges, strict=True) if start < high and low < end
+            entry
+            for entry, (start, end) in zip(self.header.files, self.header.ranges, strict=True)
+            if start < high and low < end
         ]
         tables = [self._read(entry, None, models=True) for entry in overlapping]
         if not tables:
@@ -117,7 +119,8 @@ class Pack:
         hashes = rows.column(HASH)
         # The upper bound of the last range is 2**64, which no uint64 holds.
         inside = pc.and_(
-            pc.greater_equal(hashes, pa.scalar(low, pa.uint64())), pc.less_equal(hashes, pa.scalar(high - 1, pa.uint64()))
+            pc.greater_equal(hashes, pa.scalar(low, pa.uint64())),
+            pc.less_equal(hashes, pa.scalar(high - 1, pa.uint64())),
         )
         return rows.filter(inside)
 
@@ -139,6 +142,7 @@ class Pack:
 
 
 def header_digest(data: bytes) -> str:
+    """The digest of a header's bytes, by which the registry knows the pack."""
     return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
@@ -218,7 +222,9 @@ def write_rows(lake: Lake, path: str, rows: pa.Table) -> FileEntry:
     per_row = max(rows.nbytes // max(rows.num_rows, 1), 1)
     group = max(min((8 << 20) // per_row, 100_000), 100)
     with lake.fs.open_output_stream(path) as sink:
-        pq.write_table(rows, sink, compression="zstd", row_group_size=group, use_dictionary=["status", "reason", "serves"])
+        pq.write_table(
+            rows, sink, compression="zstd", row_group_size=group, use_dictionary=["status", "reason", "serves"]
+        )
     return lake.entry(path, rows.num_rows)
 
 
@@ -230,6 +236,7 @@ def make_header(
     files: Iterable[tuple[FileEntry, tuple[int, int]]],
     digest: str,
 ) -> PackHeader:
+    """The header of a pack whose files are `files`, each with the range of hashes it covers."""
     listed = tuple(files)
     return PackHeader(
         format=FORMAT,
@@ -256,4 +263,3 @@ def copy_to_folder(lake: Lake, header: PackHeader, folder: Path) -> None:
     (folder / HEADER).write_bytes(header.to_json())
     for entry in header.files:
         lake.copy_to(entry.path, folder / PurePosixPath(entry.path).name)
-

@@ -31,6 +31,7 @@ def plan(spec: FleetSpec) -> tuple[Step, ...]:
 
 
 def steps_of(spec: FleetSpec, pipeline: str) -> tuple[Step, ...]:
+    """The steps of one pipeline, in order."""
     return tuple(step for step in plan(spec) if step.pipeline == pipeline)
 
 
@@ -38,7 +39,15 @@ def _ingest(spec: FleetSpec) -> tuple[Step, ...]:
     place = f"lake:{spec.name}/ingest/<interval>"
     sources = tuple(f"{name}: {table.describe()}" for name, table in spec.data.tables.items())
     return (
-        Step("ingest", "extract", "python", "compute", sources, (f"{place}/<attempt>/extract",), "read the interval's rows"),
+        Step(
+            "ingest",
+            "extract",
+            "python",
+            "compute",
+            sources,
+            (f"{place}/<attempt>/extract",),
+            "read the interval's rows",
+        ),
         Step(
             "ingest",
             "commit",
@@ -73,7 +82,15 @@ def _spark_steps(spec: FleetSpec, pipeline: Pipeline, last: Step) -> tuple[Step,
             (f"{place}/dataset",),
             f"group the rows by {', '.join(spec.partition_by)}{prepared}",
         ),
-        Step(pipeline, "quality", "spark", "compute", (f"{place}/dataset",), (f"{place}/quality",), "judge the prepared rows"),
+        Step(
+            pipeline,
+            "quality",
+            "spark",
+            "compute",
+            (f"{place}/dataset",),
+            (f"{place}/quality",),
+            "judge the prepared rows",
+        ),
         last,
     )
 
@@ -91,7 +108,15 @@ def _train(spec: FleetSpec) -> tuple[Step, ...]:
     )
     return (
         *_spark_steps(spec, "train", fit),
-        Step("train", "commit", "python", "outputs", (), (f"{place}/manifest.json", "warehouse:runs"), "put the attempt in force"),
+        Step(
+            "train",
+            "commit",
+            "python",
+            "outputs",
+            (),
+            (f"{place}/manifest.json", "warehouse:runs"),
+            "put the attempt in force",
+        ),
         Step(
             "train",
             "register",
@@ -134,7 +159,15 @@ def _promote(spec: FleetSpec) -> tuple[Step, ...]:
             (f"{place}/<attempt>/publish", f"mlflow production: {spec.name}@champion"),
             "promoted challengers and kept champions become a version; the alias moves to it",
         ),
-        Step("promote", "commit", "python", "outputs", (), (f"{place}/manifest.json", "warehouse:runs"), "put the attempt in force"),
+        Step(
+            "promote",
+            "commit",
+            "python",
+            "outputs",
+            (),
+            (f"{place}/manifest.json", "warehouse:runs"),
+            "put the attempt in force",
+        ),
     )
 
 

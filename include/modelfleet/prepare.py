@@ -96,10 +96,14 @@ def run(spark: SparkSession, spec: FleetSpec, tables: Sequence[Unified]) -> Data
     except Exception as exc:
         raise ModelCodeError(
             f"fleet {spec.name!r}: prepare {path} failed: {type(exc).__name__}: {str(exc)[:1000]}",
-            hint=("its tables are " + ", ".join(f"{name}({', '.join(f.columns)})" for name, f in frames.items()))[:1000],
+            hint=("its tables are " + ", ".join(f"{name}({', '.join(f.columns)})" for name, f in frames.items()))[
+                :1000
+            ],
         ) from exc
     if schema is None:
-        raise ModelCodeError(f"fleet {spec.name!r}: prepare {path} returned {type(result).__name__}, not a Spark DataFrame")
+        raise ModelCodeError(
+            f"fleet {spec.name!r}: prepare {path} returned {type(result).__name__}, not a Spark DataFrame"
+        )
     return result
 
 
@@ -129,7 +133,9 @@ def _frame(spark: SparkSession, table: Unified) -> DataFrame:
     try:
         schema = from_arrow_schema(table.schema, prefer_timestamp_ntz=True)
     except Exception as exc:
-        raise DataError(f"table {table.source.name!r}: Spark has no type for a column of {table.schema}: {exc}") from exc
+        raise DataError(
+            f"table {table.source.name!r}: Spark has no type for a column of {table.schema}: {exc}"
+        ) from exc
     chunks = table.chunks()
     if not chunks:
         return spark.createDataFrame([], schema)

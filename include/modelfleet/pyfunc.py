@@ -35,7 +35,9 @@ class PackModel:
         """
         table, order = self._grouped(frame)
         predictions, _ = scoring.predict_table(self._scorer, self._rows, table)
-        wanted = [name for name in ("prediction", "probability", "source", "partition") if name in predictions.column_names]
+        wanted = [
+            name for name in ("prediction", "probability", "source", "partition") if name in predictions.column_names
+        ]
         result = predictions.select(wanted).to_pandas()
         result.index = frame.index[order]
         # Back into the caller's order by position: the index may hold duplicates.
@@ -58,11 +60,15 @@ class PackModel:
             columns.setdefault(name, _feature_column(frame[name], types.field(name).type, name))
         columns[header.time] = _time_column(frame, header.time)
         for name in header.ids:
-            columns.setdefault(name, pa.array(frame[name], from_pandas=True) if name in frame.columns else pa.nulls(len(frame)))
+            columns.setdefault(
+                name, pa.array(frame[name], from_pandas=True) if name in frame.columns else pa.nulls(len(frame))
+            )
         table = pa.table(columns)
         names, codes = keys.encode_columns(table, key_names)
         ordering = pa.table({"code": codes, "time": table.column(header.time), "row": np.arange(len(frame))})
-        order = pc.sort_indices(ordering, sort_keys=[("code", "ascending"), ("time", "ascending"), ("row", "ascending")])
+        order = pc.sort_indices(
+            ordering, sort_keys=[("code", "ascending"), ("time", "ascending"), ("row", "ascending")]
+        )
         partition = pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32()), pa.array(names, pa.string()))
         grouped = table.append_column(slices.PARTITION, partition).take(order)
         return grouped.combine_chunks(), order.to_pylist()

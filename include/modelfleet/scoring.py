@@ -70,14 +70,18 @@ class Scorer:
         if row["baseline_value"] is None:
             return self._nothing(rows)
         prediction, probability = baseline.predict(self.header.problem, row["baseline_value"], rows)
-        return Prediction(prediction, probability, "baseline", outcome, None if message is None else message[:MESSAGE_LIMIT])
+        return Prediction(
+            prediction, probability, "baseline", outcome, None if message is None else message[:MESSAGE_LIMIT]
+        )
 
     def _nothing(self, rows: int) -> Prediction:
         empty = np.full(rows, np.nan)
         return Prediction(empty, empty if self.header.problem == "classification" else None, "none", "no_model")
 
 
-def predict_table(scorer: Scorer, pack_rows: Mapping[str, Mapping[str, Any]], bucket: pa.Table) -> tuple[pa.Table, pa.Table]:
+def predict_table(
+    scorer: Scorer, pack_rows: Mapping[str, Mapping[str, Any]], bucket: pa.Table
+) -> tuple[pa.Table, pa.Table]:
     """Predict the rows of a sorted bucket.
 
     :returns: the rows' predictions in the bucket's order (key, time and id columns, then prediction, probability, source,
@@ -105,7 +109,7 @@ def predict_table(scorer: Scorer, pack_rows: Mapping[str, Mapping[str, Any]], bu
     if header.problem == "classification":
         shares = [np.full(n, np.nan) if made.probability is None else made.probability for _, n, made in parts]
         table = table.append_column("probability", _joined(shares))
-    sources = np.repeat([made.source for _, _, made in parts], [n for _, n, _ in parts]) if parts else []
+    sources = [made.source for _, rows, made in parts for _ in range(rows)]
     table = table.append_column("source", pa.array(sources, pa.string()))
     table = table.append_column("partition", bucket.column(slices.PARTITION).cast(pa.string()))
     return table, outcomes

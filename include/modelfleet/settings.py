@@ -39,7 +39,9 @@ class Connection:
         """The SQLAlchemy URL (sqlite, postgresql) or the http URL (MLflow servers)."""
         if self.conn_type == "sqlite":
             return f"sqlite:///{self.host}"
-        scheme = {"postgres": "postgresql+psycopg", "postgresql": "postgresql+psycopg"}.get(self.conn_type, self.conn_type)
+        scheme = {"postgres": "postgresql+psycopg", "postgresql": "postgresql+psycopg"}.get(
+            self.conn_type, self.conn_type
+        )
         user = quote(self.login, safe="") + (f":{quote(self.password, safe='')}" if self.password else "")
         port = f":{self.port}" if self.port else ""
         return f"{scheme}://{user}{'@' if user else ''}{self.host}{port}{'/' + self.schema if self.schema else ''}"
@@ -133,6 +135,7 @@ def _parse(conn_id: str, value: str) -> Connection:
         )
     except (ValueError, KeyError, TypeError) as exc:
         raise ConfigurationError(
-            f"connection {conn_id!r} in {connection_variable(conn_id)} is neither a URI nor Airflow's JSON form ({type(exc).__name__})",
-            hint="for example 'postgresql://user:password@host:5432/db' or '{\"conn_type\": \"sqlite\", \"host\": \"/path/to.db\"}'",
+            f"connection {conn_id!r} in {connection_variable(conn_id)} is neither a URI nor Airflow's JSON form "
+            f"({type(exc).__name__})",
+            hint='for example \'postgresql://user:password@host:5432/db\' or \'{"conn_type": "sqlite", "host": "/path/to.db"}\'',
         ) from None

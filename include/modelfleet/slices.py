@@ -73,7 +73,12 @@ def _column_hashes(column: pa.ChunkedArray) -> np.ndarray:
     import pyarrow.compute as pc
 
     kind = column.type
-    if pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_temporal(kind):
+    if (
+        pa.types.is_floating(kind)
+        or pa.types.is_integer(kind)
+        or pa.types.is_boolean(kind)
+        or pa.types.is_temporal(kind)
+    ):
         valid = pc.is_valid(column).to_numpy()
         return np.where(valid, _mix(_bits(column)), np.uint64(0x5851F42D4C957F2D))
     if pa.types.is_dictionary(kind):

@@ -35,7 +35,9 @@ class RunState:
 
 def run_states(lake: Lake, fleet: str) -> list[RunState]:
     """Every run in force of a fleet, by pipeline and interval."""
-    in_force = {(p, run.interval.key): run for p in PIPELINES for run in runs.all_committed(lake, fleet, p)}
+    in_force: dict[tuple[str, str], RunManifest] = {
+        (p, run.interval.key): run for p in PIPELINES for run in runs.all_committed(lake, fleet, p)
+    }
     return [
         RunState(pipeline, key, run.attempt, run.status, run.committed_at, _stale(run, in_force), _plain(run.facts))
         for (pipeline, key), run in in_force.items()
@@ -70,7 +72,9 @@ def find(spec: FleetSpec, where: str | None, *, limit: int = 1000) -> pa.Table:
 
     opened = _serving_pack(spec) or _trained_pack(Lake.open(), spec)
     if opened is None:
-        raise NotFoundError(f"fleet {spec.name!r} has no models yet", hint=f"modelfleet run {spec.name} --interval <day>")
+        raise NotFoundError(
+            f"fleet {spec.name!r} has no models yet", hint=f"modelfleet run {spec.name} --interval <day>"
+        )
     index = opened.index()
     tags = pa.array([list(spec.tags.items())] * index.num_rows, pa.map_(pa.string(), pa.string()))
     index = index.drop_columns([pack.HASH]).append_column("tags", tags)
@@ -99,13 +103,16 @@ def explain(spec: FleetSpec, partition: str) -> Json:
     trained, serving = _trained_pack(lake, spec), _serving_pack(spec)
     known = serving or trained
     if known is None:
-        raise NotFoundError(f"fleet {spec.name!r} has no models yet", hint=f"modelfleet run {spec.name} --interval <day>")
+        raise NotFoundError(
+            f"fleet {spec.name!r} has no models yet", hint=f"modelfleet run {spec.name} --interval <day>"
+        )
     types = dict(known.header.key_types)
     key = keys.encode(tuple(types), tuple(keys.decode(partition, types).values()))
     row, served = _row(trained, key), _row(serving, key)
     if row is None and served is None:
         raise NotFoundError(
-            f"fleet {spec.name!r} knows no partition {key!r}", hint=f"list them: modelfleet find {spec.name} --where \"...\""
+            f"fleet {spec.name!r} knows no partition {key!r}",
+            hint=f'list them: modelfleet find {spec.name} --where "..."',
         )
     champion = _champion(spec.name)
     return {
@@ -114,7 +121,8 @@ def explain(spec: FleetSpec, partition: str) -> Json:
         "keys": keys.decode(key, types),
         "training": row,
         "decision": _decision(lake, spec.name, key),
-        "serving": served and {
+        "serving": served
+        and {
             "source": served["serves"],
             "version": champion and champion.get("version"),
             "trained_interval": served["trained_interval"],
@@ -155,7 +163,11 @@ def _champion(fleet: str) -> Json | None:
         version = registry.champion(fleet)
     except ModelfleetError as exc:
         return {"version": None, "error": exc.message}
-    return None if version is None else {"version": version.version, "interval": version.interval, "tags": dict(version.tags)}
+    return (
+        None
+        if version is None
+        else {"version": version.version, "interval": version.interval, "tags": dict(version.tags)}
+    )
 
 
 def _serving_pack(spec: FleetSpec) -> pack.Pack | None:

@@ -80,7 +80,7 @@ class TrainingPlan:
         return cls(
             columns=columns,
             problem=spec.problem.kind,
-            baseline=spec.problem.baseline,
+            baseline=getattr(spec.problem, "baseline", "last"),
             model=str(spec.model),
             params=dict(spec.params),
             metrics=(*metric_names.names(spec.problem.kind), *own),
@@ -158,7 +158,9 @@ class BucketTrainer:
         except NoModelError as stop:
             row |= {"status": stop.status, "reason": str(stop.reason), "message": stop.message}
         row["fit_seconds"] = time.perf_counter() - began
-        row["serves"] = "model" if row["status"] == "trained" else "none" if row.get("baseline_value") is None else "baseline"
+        row["serves"] = (
+            "model" if row["status"] == "trained" else "none" if row.get("baseline_value") is None else "baseline"
+        )
         return row
 
     def _describe(self, rows: _Rows) -> dict[str, Any]:
@@ -179,7 +181,9 @@ class BucketTrainer:
         model = _fit(self.code.estimator(seed), x[:cut], rows.y[:cut])
         if cut < len(rows.y):
             value = baseline.value(self.plan.baseline, rows.y[:cut])
-            row |= _prefixed("baseline", self._evaluate(rows, test, *baseline.predict(self.plan.problem, value, len(rows.y) - cut)))
+            row |= _prefixed(
+                "baseline", self._evaluate(rows, test, *baseline.predict(self.plan.problem, value, len(rows.y) - cut))
+            )
             row["baseline_status"] = "compared"
             row |= self._evaluate(rows, test, *predict(model, x[test], self.plan.problem))
             row |= self._evaluate_champion(key, rows, test, x)
@@ -189,7 +193,9 @@ class BucketTrainer:
         row[pack.MODEL], row["model_digest"] = _dump(model)
         row["status"] = "trained"
 
-    def _evaluate(self, rows: _Rows, test: slice, prediction: np.ndarray, probability: np.ndarray | None) -> dict[str, float]:
+    def _evaluate(
+        self, rows: _Rows, test: slice, prediction: np.ndarray, probability: np.ndarray | None
+    ) -> dict[str, float]:
         truth = rows.y[test]
         if probability is not None:
             measured = dict(metrics.classification(truth, probability, prediction))
@@ -205,7 +211,10 @@ class BucketTrainer:
         champion = self.champions.get(key)
         if champion is None:
             return {}
-        if champion["window_end"] is None or np.datetime64(champion["window_end"].replace(tzinfo=None), "us") >= rows.times[test.start]:
+        if (
+            champion["window_end"] is None
+            or np.datetime64(champion["window_end"].replace(tzinfo=None), "us") >= rows.times[test.start]
+        ):
             return {"champion_status": ChampionStatus.NOT_COMPARABLE}
         try:
             model = pack.load_model(champion[pack.MODEL], champion["model_digest"])
@@ -232,12 +241,15 @@ def predict(model: Any, x: modelcode.Matrix, problem: str) -> tuple[np.ndarray, 
         if values is None:
             continue
         if values.shape != (len(x),):
-            raise NoModelError("failed", Reason.PREDICTION_INVALID, f"predict gave shape {values.shape} for {len(x)} rows")
+            raise NoModelError(
+                "failed", Reason.PREDICTION_INVALID, f"predict gave shape {values.shape} for {len(x)} rows"
+            )
         bad = len(values) - int(np.isfinite(values).sum())
         if bad:
-            raise NoModelError("failed", Reason.PREDICTION_INVALID, f"predict gave NaN or infinity for {bad} of {len(values)} rows")
+            raise NoModelError(
+                "failed", Reason.PREDICTION_INVALID, f"predict gave NaN or infinity for {bad} of {len(values)} rows"
+            )
     return prediction, probability
-
 
 
 def _usable(part: pa.Table, plan: TrainingPlan) -> _Rows:
@@ -273,17 +285,23 @@ def _see_whether_it_can_be_trained(rows: _Rows, plan: TrainingPlan) -> None:
     if count < plan.min_rows:
         raise NoModelError("skipped", Reason.TOO_FEW_ROWS, f"{count} rows with a target, {plan.min_rows} needed")
     if rows.train == 0:
-        raise NoModelError("skipped", Reason.NO_ROWS_BEFORE_CUTOFF, f"all {count} rows are in the holdout, from {plan.cutoff}")
+        raise NoModelError(
+            "skipped", Reason.NO_ROWS_BEFORE_CUTOFF, f"all {count} rows are in the holdout, from {plan.cutoff}"
+        )
     if not np.isfinite(rows.y).all():
         raise NoModelError("failed", Reason.BAD_TARGET, "the target holds infinity")
     if plan.problem == "classification" and not np.isin(rows.y, (0.0, 1.0)).all():
         raise NoModelError("failed", Reason.BAD_TARGET, "a classification target is bool, or 0 and 1")
     if (rows.y[: rows.train] == rows.y[0]).all():
-        raise NoModelError("skipped", Reason.CONSTANT_TARGET, f"the target is {rows.y[0]:g} in all {rows.train} training rows")
+        raise NoModelError(
+            "skipped", Reason.CONSTANT_TARGET, f"the target is {rows.y[0]:g} in all {rows.train} training rows"
+        )
     head = rows.table.slice(0, rows.train)
     empty = [name for name in plan.columns.features if head.column(name).null_count == rows.train]
     if empty:
-        raise NoModelError("skipped", Reason.ALL_NULL_FEATURE, f"null in all {rows.train} training rows: {', '.join(empty)}")
+        raise NoModelError(
+            "skipped", Reason.ALL_NULL_FEATURE, f"null in all {rows.train} training rows: {', '.join(empty)}"
+        )
 
 
 def _features(table: pa.Table, plan: TrainingPlan, code: modelcode.ModelCode) -> modelcode.Matrix:
@@ -307,7 +325,9 @@ def _dump(model: object) -> tuple[bytes, str]:
     try:
         return pack.dump_model(model)
     except Exception as exc:
-        raise NoModelError("failed", Reason.FIT_RAISED, f"the fitted estimator can't be pickled: {type(exc).__name__}: {exc}") from exc
+        raise NoModelError(
+            "failed", Reason.FIT_RAISED, f"the fitted estimator can't be pickled: {type(exc).__name__}: {exc}"
+        ) from exc
 
 
 def _probability(model: Any, x: modelcode.Matrix) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The chain under Airflow's own scheduler: ingest before any champion, then training, and the rest by asset events alone."""
+"""The chain under Airflow's own scheduler: ingest before any champion, then training; the rest by asset events."""
 
 from __future__ import annotations
 

@@ -116,6 +116,11 @@ class AirflowClient:
             for task in found
         ]
 
+    def running_tasks(self) -> list[tuple[str, str, str]]:
+        """(DAG id, run id, task id) of the tasks that run now."""
+        found = self._pages("/dags/~/dagRuns/~/taskInstances", "task_instances", state="running")
+        return [(task["dag_id"], task["dag_run_id"], task["task_id"]) for task in found]
+
     def log(self, run: Run, task: Task) -> str:
         """The log of a task's last try, as text."""
         path = f"/dags/{run.dag_id}/dagRuns/{quote(run.id, safe='')}/taskInstances/{task.id}/logs/{task.tries}"

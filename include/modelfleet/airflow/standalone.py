@@ -1,4 +1,4 @@
-"""Airflow on this machine: its whole environment under one folder, started, watched and stopped as one process group.
+"""Airflow on this machine: its whole environment under one folder, started, watched and stopped as one session.
 
 Used by the demo and the end-to-end tests; ``python -m modelfleet.airflow.standalone`` serves the UI in the foreground
 (``make airflow``). Everything binds to the loopback address; keys and passwords are made once and kept in the folder.
@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -107,7 +108,7 @@ def password(home: Path) -> str:
 
 
 class Standalone:
-    """A running ``airflow standalone``: a context manager that starts it and stops its process group, and no other."""
+    """A running ``airflow standalone``: a context manager that starts it in a session of its own and stops that."""
 
     def __init__(
         self,
@@ -142,11 +143,20 @@ class Standalone:
     ) -> None:
         self.stop()
 
-    def start(self, *, within: float = 120.0, while_waiting: Callable[[], None] | None = None) -> None:
+    def start(self) -> None:
         """Start Airflow and wait until it is healthy.
 
-        :raises UnavailableError: when it ends, or is not healthy within so many seconds; `log_file` says more.
+        :raises UnavailableError: when it ends, or is not healthy within two minutes; `log_file` says more.
         """
+        self.launch()
+        try:
+            self.wait_until_healthy()
+        except BaseException:
+            self.stop()
+            raise
+
+    def launch(self) -> None:
+        """Start Airflow, without waiting for it."""
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "airflow", "standalone"],
@@ -156,12 +166,11 @@ class Standalone:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        try:
-            self._wait(self.client.healthy, within, "healthy", while_waiting)
-            self.client.ensure_pool(SPARK_POOL, self.spark_slots, "Spark jobs that may run at once")
-        except BaseException:
-            self.stop()
-            raise
+
+    def wait_until_healthy(self, *, within: float = 120.0) -> None:
+        """Wait for API server, scheduler and DAG processor, and make the pool of Spark jobs."""
+        self._wait(self.client.healthy, within, "healthy")
+        self.client.ensure_pool(SPARK_POOL, self.spark_slots, "Spark jobs that may run at once")
 
     def wait_for_dags(self, dag_ids: Collection[str], *, within: float = 120.0) -> None:
         """Wait until the DAGs are parsed.
@@ -180,17 +189,18 @@ class Standalone:
 
         self._wait(parsed, within, f"done parsing {', '.join(sorted(wanted))}")
 
-    def stop(self, *, within: float = 20.0) -> None:
-        """Stop Airflow and every process it started."""
+    def stop(self) -> None:
+        """Stop Airflow and every process of its session: components, workers, tasks and their Spark."""
         self.client.close()
         process, self._process = self._process, None
         if process is None:
             return
-        for number, patience in ((signal.SIGINT, within), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)):
-            if not _signal(process.pid, number):
-                break
+        for number, patience in ((signal.SIGINT, 10.0), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)):
+            for pid in _session(process.pid):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, number)
             deadline = time.monotonic() + patience
-            while time.monotonic() < deadline and _signal(process.pid, 0):
+            while _session(process.pid) and time.monotonic() < deadline:
                 process.poll()
                 time.sleep(0.1)
         process.wait()
@@ -199,9 +209,7 @@ class Standalone:
         """Wait until Airflow ends by itself; returns its exit code."""
         return self._process.wait() if self._process else 0
 
-    def _wait(
-        self, condition: Callable[[], bool], within: float, what: str, while_waiting: Callable[[], None] | None = None
-    ) -> None:
+    def _wait(self, condition: Callable[[], bool], within: float, what: str) -> None:
         deadline = time.monotonic() + within
         while not condition():
             code = self._process.poll() if self._process else None
@@ -209,18 +217,19 @@ class Standalone:
                 raise UnavailableError(f"Airflow ended with code {code} while starting", hint=f"see {self.log_file}")
             if time.monotonic() > deadline:
                 raise UnavailableError(f"Airflow is not {what} after {within:.0f} s", hint=f"see {self.log_file}")
-            if while_waiting:
-                while_waiting()
             time.sleep(0.3)
 
 
-def _signal(group: int, number: int) -> bool:
-    """Signal a process group; False when it is gone."""
-    try:
-        os.killpg(group, number)
-    except ProcessLookupError:
-        return False
-    return True
+def _session(leader: int) -> list[int]:
+    """The processes of a session that still live. Tasks have process groups of their own, but stay in the session."""
+    import psutil  # type: ignore[import-untyped]
+
+    found = []
+    for process in psutil.process_iter():
+        with suppress(ProcessLookupError, psutil.Error):
+            if os.getsid(process.pid) == leader and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process.pid)
+    return found
 
 
 def _secrets(folder: Path) -> dict[str, str]:

@@ -111,7 +111,7 @@ def _params(name: Pipeline) -> dict[str, Param]:
 
 
 def _records(spec: FleetSpec, name: Pipeline, steps: Sequence[Step], assets: FleetAssets) -> list[TaskRecord]:
-    """The pipeline's steps as tasks: consecutive Spark steps are one task, and the events follow the commit."""
+    """The pipeline's steps as tasks: consecutive Spark steps are one task; the last task sends the event."""
     common = {"spec": spec, "pipeline": name, "opener": OPENERS[name]}
     outlets = {"train": assets.challenger, "promote": assets.champion, "score": assets.predictions}
     records = list(_waiting(spec, name))
@@ -124,7 +124,7 @@ def _records(spec: FleetSpec, name: Pipeline, steps: Sequence[Step], assets: Fle
             arguments: dict[str, Any] = {**common, "step": step.name}
             if step.name == OPENERS[name]:
                 arguments["options"] = tuple(_params(name))
-            if step.name == "commit" and name in outlets:
+            if step is steps[-1] and name in outlets:
                 arguments["outlets"] = [outlets[name]]
             records.append(TaskRecord(step.name, step.phase, f"{OPERATORS}.StepOperator", arguments, step.purpose))
     if name == "ingest":

@@ -103,7 +103,7 @@ class SqlReader(ABC):
     def missing_table(self, there_is: Sequence[str]) -> DataError:
         return DataError(
             f"{self.source.label}: there is no such table; there is {nearest(self.source.table.table, there_is)}",
-            hint="names are case-sensitive; another schema than the default is given as schema=; privileges may hide it",
+            hint="names are case-sensitive; give another schema than the default as schema=; privileges may hide it",
         )
 
     def unavailable(self, exc: BaseException) -> UnavailableError:

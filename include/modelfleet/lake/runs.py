@@ -34,6 +34,7 @@ def digest_of(value: object) -> str:
 
 
 def encode(value: object) -> bytes:
+    """A manifest's bytes."""
     return json.dumps(value, sort_keys=True, indent=1, default=str).encode()
 
 
@@ -134,6 +135,7 @@ class Attempt:
 
 
 def run_folder(fleet: str, pipeline: str, interval: str) -> str:
+    """The lake folder of all attempts of a run."""
     return f"{fleet}/{pipeline}/{interval}"
 
 
@@ -182,6 +184,7 @@ def load_attempt(lake: Lake, fleet: str, pipeline: str, interval: str, attempt: 
 
 
 def load_spec_json(lake: Lake, attempt: Attempt) -> str:
+    """The spec as it was when the attempt was opened."""
     return lake.read(attempt.path("spec.json")).decode()
 
 

@@ -116,7 +116,9 @@ class Lake:
             fcntl.flock(lock, fcntl.LOCK_EX)
             current = target.read_bytes() if target.exists() else None
             if current != expected:
-                raise ConflictError(f"{path!r} was changed by another attempt in the meantime; this one is not committed")
+                raise ConflictError(
+                    f"{path!r} was changed by another attempt in the meantime; this one is not committed"
+                )
             self._temporary(path, data).replace(target)
 
     def open_input(self, path: str) -> pa.NativeFile:

@@ -10,23 +10,26 @@ from modelfleet.steps.inputs import manifest_json, tables_of
 from modelfleet.steps.runner import Context, StepFunction, StepResult, record_done
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from modelfleet.ingest import TableManifest
     from modelfleet.lake.runs import Json
 
 
 def extract(ctx: Context) -> StepResult:
     """Read the interval's rows of every table into the attempt."""
-    standing = runs.committed(ctx.lake, ctx.spec.name, "ingest", ctx.interval)
     tables = ingest.extract(
         ctx.spec,
         ctx.attempt.interval,
         ctx.attempt,
         ctx.lake,
-        previous=tables_of(standing.facts) if standing else None,
-        progress=ctx.progress,
+        previous=_previous(ctx),
+        progress=_rows_read(ctx),
     )
     copied = {name: table.files for name, table in tables.items() if table.kind != "reference"}
     facts = {"tables": manifest_json(tables), "rows": {name: table.rows for name, table in tables.items()}}
-    return StepResult(copied, runs.digest_of({name: table.digest for name, table in tables.items()}), facts)
+    content = {name: [table.digest, dict(table.columns)] for name, table in tables.items()}
+    return StepResult(copied, runs.digest_of(content), facts)
 
 
 def commit(ctx: Context) -> StepResult:
@@ -42,6 +45,21 @@ def commit(ctx: Context) -> StepResult:
     )
     record_done(ctx, status=status, rows=main, counts=rows)
     return StepResult({}, manifest.digest, {"rows": rows, "unchanged": unchanged, **_options(ctx)})
+
+
+def _rows_read(ctx: Context) -> Callable[[str, int], None] | None:
+    """How many rows there will be is not known beforehand, so the bar shows how many were read."""
+    report = ctx.progress
+    return None if report is None else lambda table, rows: report(table, rows, rows)
+
+
+def _previous(ctx: Context) -> dict[str, TableManifest]:
+    """What was ingested before and may be the same: this interval's tables, and the last snapshots of any."""
+    known: dict[str, TableManifest] = {}
+    for run in runs.all_committed(ctx.lake, ctx.spec.name, "ingest"):
+        known |= {name: table for name, table in tables_of(run.facts).items() if table.kind == "snapshot"}
+    standing = runs.committed(ctx.lake, ctx.spec.name, "ingest", ctx.interval)
+    return known | (tables_of(standing.facts) if standing else {})
 
 
 def _options(ctx: Context) -> Json:

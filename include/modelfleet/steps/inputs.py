@@ -188,7 +188,9 @@ def training_span(spec: FleetSpec, interval: Interval) -> Interval:
 def data_ready(spec: FleetSpec, interval_key: str, table: str) -> tuple[bool, str]:
     """Whether the ingests of `table` cover the end of the interval, and in words what there is."""
     interval = intervals.of_key(interval_key, timezone=spec.timezone)
-    ends = [run.interval.end for run in runs.all_committed(Lake.open(), spec.name, "ingest") if table in run.facts["rows"]]
+    ends = [
+        run.interval.end for run in runs.all_committed(Lake.open(), spec.name, "ingest") if table in run.facts["rows"]
+    ]
     last = max(ends, key=lambda end: end.astimezone(UTC), default=None)
     ready = last is not None and last.astimezone(UTC) >= interval.end.astimezone(UTC)
     return ready, f"table {table!r} is ingested up to {last or 'nothing'}, {interval.end} is needed"
@@ -251,4 +253,5 @@ def _version(number: int | None) -> str:
 
 
 def manifest_json(tables: Mapping[str, TableManifest]) -> Json:
+    """What `tables_of` reads again."""
     return {name: asdict(table) for name, table in tables.items()}

@@ -30,9 +30,7 @@ def columns(ctx: Context) -> dataset.Columns:
             hint="train and promote the new spec, or restore partition_by",
         )
     spec_columns = dataset.Columns.of(ctx.spec, with_target=False)
-    return dataset.Columns(
-        spec_columns.fleet, spec_columns.keys, header.time, spec_columns.ids, header.features, None
-    )
+    return dataset.Columns(spec_columns.fleet, spec_columns.keys, header.time, spec_columns.ids, header.features, None)
 
 
 def champion_pack(ctx: Context) -> pack.Pack:
@@ -80,10 +78,11 @@ def span(ctx: Context) -> Interval:
 
 
 def dataset_fingerprint(ctx: Context) -> Json:
+    """All that the step's result depends on."""
     spec = ctx.spec
     return {
         "inputs": {name: used["digest"] for name, used in ctx.attempt.inputs.items() if name != "champion"},
-        "tables": [name for name in spec.data.tables],
+        "tables": list(spec.data.tables),
         "columns": columns(ctx).all,
         "keys": list(spec.partition_by),
         "span": span(ctx).to_json(),
@@ -114,6 +113,7 @@ def judge(ctx: Context) -> StepResult:
 
 
 def quality_fingerprint(ctx: Context) -> Json:
+    """All that the step's result depends on."""
     return {"dataset": ctx.step("dataset").digest, "quality": ctx.spec.quality.model_dump(mode="json")}
 
 
@@ -127,7 +127,9 @@ def _prepared_rows(ctx: Context) -> object:
 def _keep_docs(ctx: Context, docs: Path) -> tuple[FileEntry, ...]:
     entries = []
     for file in sorted(path for path in docs.rglob("*") if path.is_file()):
-        entries.append(_write_or_find(ctx.lake, ctx.attempt.path(f"quality/data_docs/{file.relative_to(docs)}"), file.read_bytes()))
+        entries.append(
+            _write_or_find(ctx.lake, ctx.attempt.path(f"quality/data_docs/{file.relative_to(docs)}"), file.read_bytes())
+        )
     return tuple(entries)
 
 
@@ -139,5 +141,3 @@ def _write_or_find(lake: Lake, path: str, data: bytes) -> FileEntry:
     with suppress(FileExistsError):  # there already when the step was killed after writing it
         lake.write_once(path, data)
     return lake.entry(path, 0)
-
-

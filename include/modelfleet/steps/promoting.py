@@ -52,12 +52,14 @@ def decide(ctx: Context) -> StepResult:
         "reasons": _reasons(result.decisions),
     }
     digest = slices.digest_of_parts(
-        (row["partition"], f"{row['decision']} {row['rule']}") for row in result.decisions.select(["partition", "decision", "rule"]).to_pylist()
+        (row["partition"], f"{row['decision']} {row['rule']}")
+        for row in result.decisions.select(["partition", "decision", "rule"]).to_pylist()
     )
     return StepResult({DECISIONS: (ctx.lake.entry(path, result.decisions.num_rows),)}, digest, facts)
 
 
 def decide_fingerprint(ctx: Context) -> Json:
+    """All that the step's result depends on."""
     return {
         "inputs": {name: used["digest"] for name, used in ctx.attempt.inputs.items()},
         "gate": ctx.spec.gate.model_dump(mode="json"),
@@ -77,7 +79,9 @@ def publish(ctx: Context) -> StepResult:
     serving = registry.champion(ctx.spec.name)
     if serving is not None and (serving.pack_digest, serving.interval) == (header.digest, ctx.interval):
         # The promotion is repeated, or was killed after the alias had moved.
-        return StepResult({HEADER: (header_file,)}, header.digest, {**decided.facts, "version": serving.version, "moved": False})
+        return StepResult(
+            {HEADER: (header_file,)}, header.digest, {**decided.facts, "version": serving.version, "moved": False}
+        )
     version = _publish(ctx, decided, header, header_file)
     force = bool(ctx.attempt.options.get("force"))
     met = _pinned_version(ctx) if serving is None or not force else serving.version
@@ -154,7 +158,11 @@ def _chosen(challengers: pa.Table, champions: pa.Table | None, decisions: dict[s
     chosen = [_serving(row, decisions[row["partition"]]) for row in challengers.to_pylist()]
     if champions is not None:
         held = {row["partition"] for row in chosen if row["serves"] == "model"}
-        keep = [row for row in champions.to_pylist() if decisions.get(row["partition"]) == "kept" and row["partition"] not in held]
+        keep = [
+            row
+            for row in champions.to_pylist()
+            if decisions.get(row["partition"]) == "kept" and row["partition"] not in held
+        ]
         kept = {row["partition"] for row in keep}
         chosen = [row for row in chosen if row["partition"] not in kept] + keep
         # A partition that left the data and has no model keeps its baseline.
@@ -179,7 +187,9 @@ def _trained(ctx: Context) -> StepManifest:
     pinned = ctx.attempt.inputs[f"train/{ctx.interval}"]
     found = runs.load_step(ctx.lake, ctx.spec.name, "train", ctx.interval, pinned["attempt"], "train")
     if found is None:
-        raise CorruptionError(f"fleet {ctx.spec.name!r}: the committed training of {ctx.interval} has lost its manifest")
+        raise CorruptionError(
+            f"fleet {ctx.spec.name!r}: the committed training of {ctx.interval} has lost its manifest"
+        )
     return found
 
 

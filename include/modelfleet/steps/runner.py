@@ -73,7 +73,9 @@ class Context:
 
     @cached_property
     def spark(self) -> SparkSession:
-        return engine.session(f"{self.attempt.fleet} {self.attempt.pipeline} {self.attempt.interval.key}", timezone=self.spec.timezone)
+        return engine.session(
+            f"{self.attempt.fleet} {self.attempt.pipeline} {self.attempt.interval.key}", timezone=self.spec.timezone
+        )
 
     @cached_property
     def warehouse(self) -> Warehouse:
@@ -91,7 +93,9 @@ class Context:
         a = self.attempt
         found = runs.load_step(self.lake, a.fleet, a.pipeline, a.interval.key, a.id, name)
         if found is None:
-            raise NotFoundError(f"{a.folder}: step {name!r} has not run", hint="run the steps in the order of `modelfleet plan`")
+            raise NotFoundError(
+                f"{a.folder}: step {name!r} has not run", hint="run the steps in the order of `modelfleet plan`"
+            )
         return found
 
     def done_steps(self) -> list[StepManifest]:
@@ -135,7 +139,12 @@ def open_run(
     from modelfleet.steps import inputs
 
     options = {"start": start, "train_only": train_only, "force": force}
-    opener = {"ingest": inputs.for_ingest, "train": inputs.for_train, "promote": inputs.for_promote, "score": inputs.for_score}
+    opener = {
+        "ingest": inputs.for_ingest,
+        "train": inputs.for_train,
+        "promote": inputs.for_promote,
+        "score": inputs.for_score,
+    }
     if pipeline not in opener:
         raise DataError(f"fleet {spec.name!r}: no pipeline {pipeline!r}; allowed are {', '.join(opener)}")
     lake = Lake.open()
@@ -167,7 +176,12 @@ def run_step(
     function = _functions()[f"{ref.pipeline}.{step}"]
     with _recorded_failure(ctx.attempt, step):
         manifest = _run_or_reuse(ctx, step, function)
-    return {**manifest.facts, "digest": manifest.digest, "reused_from": manifest.reused_from, "seconds": manifest.seconds}
+    return {
+        **manifest.facts,
+        "digest": manifest.digest,
+        "reused_from": manifest.reused_from,
+        "seconds": manifest.seconds,
+    }
 
 
 def open_context(ref: RunRef, *, progress: engine.Progress | None = None) -> Context:

@@ -49,6 +49,7 @@ def score(ctx: Context) -> StepResult:
 
 
 def score_fingerprint(ctx: Context) -> Json:
+    """All that the step's result depends on."""
     return {
         "dataset": ctx.step("dataset").digest,
         "quality": ctx.step("quality").digest,

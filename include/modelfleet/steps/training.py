@@ -55,7 +55,9 @@ def train(ctx: Context) -> StepResult:
             f"{rows.facts['partitions']} partitions; nothing is committed"
         )
     files = {HEADER: (write_header(ctx.lake, ctx.attempt.path("train/pack.json"), header),), "models": header.files}
-    return StepResult(files, header.digest, {"expected": rows.facts["partitions"], **_summary(ctx, header), **_counts(counts)})
+    return StepResult(
+        files, header.digest, {"expected": rows.facts["partitions"], **_summary(ctx, header), **_counts(counts)}
+    )
 
 
 def plan(ctx: Context) -> training.TrainingPlan:
@@ -73,12 +75,20 @@ def plan(ctx: Context) -> training.TrainingPlan:
 
 
 def train_fingerprint(ctx: Context) -> Json:
+    """All that the step's result depends on."""
     settled = plan(ctx)
     return {
         "dataset": ctx.step("dataset").digest,
         "quality": ctx.step("quality").digest,
         "model": [settled.model, settled.params, ctx.attempt.code_version],
-        "plan": [str(settled.cutoff), settled.min_rows, settled.refit, settled.metrics, settled.baseline, settled.problem],
+        "plan": [
+            str(settled.cutoff),
+            settled.min_rows,
+            settled.refit,
+            settled.metrics,
+            settled.baseline,
+            settled.problem,
+        ],
         "champion": (ctx.attempt.inputs.get("champion") or {}).get("digest"),
         "interval": ctx.interval,
         "format": pack.FORMAT,
@@ -100,18 +110,30 @@ def register(ctx: Context) -> StepResult:
     opened = open_pack(ctx.lake, trained.files[HEADER][0])
     index = opened.index()
     with tempfile.TemporaryDirectory(prefix="modelfleet-pack-") as temporary:
-        pack.copy_to_folder(ctx.lake, opened.header, Path(temporary))
+        folder, docs = Path(temporary) / "pack", Path(temporary) / "docs"
+        pack.copy_to_folder(ctx.lake, opened.header, folder)
         version = registry.log_training(
             release(ctx, opened.header, trained.facts),
-            pack_model(ctx.spec, opened.header, Path(temporary)),
+            pack_model(ctx.spec, opened.header, folder),
             spec=ctx.spec.model_dump(mode="json"),
             models=index,
             metrics=plan(ctx).metrics,
+            data_docs=docs if _copy_docs(ctx, docs) else None,
         )
     ctx.warehouse.load_models(
         ctx.spec.name, ctx.interval, ctx.attempt.id, index, version=version.version, own_metrics=plan(ctx).own_metrics
     )
     return StepResult({}, opened.header.digest, {**trained.facts, "version": version.version, "run_id": version.run_id})
+
+
+def _copy_docs(ctx: Context, folder: Path) -> bool:
+    """The quality step's Data Docs as a local folder; whether there are any."""
+    docs = ctx.step("quality").files["docs"]
+    for entry in docs:
+        target = folder / entry.path.partition("/data_docs/")[2]
+        target.parent.mkdir(parents=True, exist_ok=True)
+        ctx.lake.copy_to(entry.path, target)
+    return bool(docs)
 
 
 def run_buckets(ctx: Context, step: str, place: BucketPlace, work: Any, task: Any) -> list[BucketResult]:
@@ -137,6 +159,10 @@ def write_header(lake: Lake, path: str, header: pack.PackHeader) -> FileEntry:
 
 
 def open_pack(lake: Lake, header: FileEntry) -> pack.Pack:
+    """The pack that a step of the lake wrote.
+
+    :raises CorruptionError: when its header is not what the step's manifest records.
+    """
     lake.verify(header)
     return pack.Pack.in_lake(lake, header.path)
 
