@@ -70,7 +70,8 @@ def for_train(lake: Lake, spec: FleetSpec, key: str, options: Mapping[str, Any])
     if rows == 0:
         there = [run.interval.key for run in runs.all_committed(lake, spec.name, "ingest")]
         raise DataError(
-            f"fleet {spec.name!r}: no rows to train on: the ingests up to {key} hold none; ingested are {bounded(there) or 'none'}",
+            f"fleet {spec.name!r}: no rows to train on: the ingests up to {key} hold none; "
+            f"ingested are {bounded(there) or 'none'}",
             hint=f"ingest first: modelfleet run {spec.name} --step ingest --interval {key} --start <first day>",
         )
     inputs = _ingest_inputs(ingests)
