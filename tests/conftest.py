@@ -6,9 +6,14 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 import servers
+
+# A busy machine makes one example slow, which says nothing of the code.
+hypothesis.settings.register_profile("modelfleet", deadline=None)
+hypothesis.settings.load_profile("modelfleet")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

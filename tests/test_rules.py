@@ -31,6 +31,9 @@ ALLOWED = [
     "carrier LIKE 'A%' or carrier not ilike 'b_'",
     "Origin >= DATE '2013-01-01'",
     "mae\n <\t1",
+    "(" * 400 + "mae < 1" + ")" * 400,
+    " AND ".join(["mae < 1"] * 80),
+    " + ".join(["mae"] * 20) + " < 1",
     "true",
 ]
 
@@ -47,6 +50,8 @@ REFUSED = [
     ("mae\x00 < 1", "control characters"),
     ("mae < 1" + " " * 1000, "at most 1000"),
     ("- " * 400 + "mae < 1", "nested too deeply"),
+    ("NOT " * 40 + "mae < 1", "nested too deeply"),
+    ("((mae BETWEEN 1 AND 2) BETWEEN true AND true) IS TRUE", "nested too deeply"),
     ("mae < 1, mae < 2", "is not one expression"),
     ("mae < 1 AS passed", "is not one SQL expression"),
     ("mae < 1 FROM t", "clauses such as FROM"),

@@ -67,7 +67,7 @@ def decode(key: str, types: Mapping[str, KeyType]) -> dict[str, KeyValue]:
     values: dict[str, KeyValue] = {}
     for name, part in zip(names, parts, strict=True):
         column, separator, text = part.partition("=")
-        if not separator or unquote(column) != name:
+        if not separator or column != quote_text(name):
             raise _malformed(key, names)
         try:
             values[name] = _decode_value(text, types[name])
@@ -110,17 +110,21 @@ def encode_columns(table: pa.Table, columns: Sequence[str]) -> tuple[list[str], 
     import numpy as np
     import pyarrow as pa
 
-    codes = np.zeros(table.num_rows, dtype=np.int64)
     for column in columns:
         key_type(column, table.schema.field(column).type)
-        indices, size = _codes(table.column(column))
+    codes = np.zeros(table.num_rows, dtype=np.int64)
+    if table.num_rows == 0:
+        return [], codes
+    plain = {column: _plain(table.column(column)) for column in columns}
+    for column in plain.values():
+        indices, size = _codes(column)
         # Renumbered after every column, so that the product of the columns' sizes can't overflow.
         codes = np.unique(codes * size + indices, return_inverse=True)[1].astype(np.int64)
     _, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
     order = np.argsort(first, kind="stable")
     rank = np.empty_like(order)
     rank[order] = np.arange(len(order))
-    distinct = table.select(list(columns)).take(pa.array(first[order])).to_pylist()
+    distinct = pa.table(plain).take(pa.array(first[order])).to_pylist()
     return [encode(columns, [row[c] for c in columns]) for row in distinct], rank[inverse]
 
 
@@ -163,7 +167,8 @@ def _decode_value(text: str, kind: KeyType) -> KeyValue:
     if kind == "bool":
         return {"true": True, "false": False}[text] if text in ("true", "false") else _refuse(text)
     if kind == "date":
-        return date.fromisoformat(text)
+        day = date.fromisoformat(text)  # reads other ISO forms too, which would be second names of one partition
+        return day if day.isoformat() == text else _refuse(text)
     number = int(text)
     return number if str(number) == text else _refuse(text)
 
@@ -174,15 +179,20 @@ def _refuse(text: str) -> KeyValue:
 
 def _codes(column: pa.ChunkedArray) -> tuple[np.ndarray, int]:
     """A code per row and how many codes there may be; null has the last one."""
-    import pyarrow as pa
     import pyarrow.compute as pc
+
+    encoded = column.dictionary_encode().combine_chunks()
+    size = len(encoded.dictionary)
+    return pc.fill_null(encoded.indices.cast("int64"), size).to_numpy(zero_copy_only=False), size + 1
+
+
+def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The column with its values in place: neither a dictionary nor a view, which Arrow can't take rows of."""
+    import pyarrow as pa
 
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
-    encoded = column.dictionary_encode().combine_chunks()
-    indices = encoded.indices if isinstance(encoded, pa.DictionaryArray) else pa.array([], pa.int64())
-    size = len(encoded.dictionary) if isinstance(encoded, pa.DictionaryArray) else 0
-    return pc.fill_null(indices.cast("int64"), size).to_numpy(zero_copy_only=False), size + 1
+    return column.cast(pa.string()) if pa.types.is_string_view(column.type) else column
 
 
 def _malformed(key: str, names: Sequence[str]) -> DataError:

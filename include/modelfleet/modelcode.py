@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +64,11 @@ def load(path: str, params: Mapping[str, Any], *, fleet: str, probabilities: boo
         raise ModelCodeError(
             f"fleet {fleet!r}: {path} could not be called with params {dict(params)!r}: {type(exc).__name__}: {exc}"
         ) from exc
+    if isinstance(estimator, type):
+        raise ModelCodeError(
+            f"fleet {fleet!r}: {path} returned the class {estimator.__name__}",
+            hint=f"return an estimator: {estimator.__name__}(...)",
+        )
     needed = ["fit", "predict", "get_params", "set_params"] + (["predict_proba"] if probabilities else [])
     missing = [name for name in needed if not hasattr(estimator, name)]
     if missing:
@@ -102,19 +107,19 @@ def code_version(*paths: str) -> str:
     """
     digest = hashlib.blake2b(digest_size=8)
     for package in sorted({path.partition(":")[0].partition(".")[0] for path in paths}):
-        for file in sorted(_source_files(package)):
-            digest.update(f"{file.name}\0".encode() + file.read_bytes() + b"\0")
+        for name, file in sorted(_source_files(package)):
+            digest.update(f"{name}\0".encode() + file.read_bytes() + b"\0")
     return f"{modelfleet.__version__}+{digest.hexdigest()}"
 
 
-def _source_files(package: str) -> list[Path]:
-    try:
-        root = files(package)
-    except (ModuleNotFoundError, TypeError):
-        spec = importlib.util.find_spec(package)
-        return [Path(spec.origin)] if spec is not None and spec.origin else []
-    folder = Path(str(root))
-    return [path for path in folder.rglob("*") if path.suffix in {".py", ".sql"}]
+def _source_files(package: str) -> list[tuple[str, Path]]:
+    """The files of a package or a single module, with their names relative to it."""
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.submodule_search_locations is None:
+        return [] if spec is None or spec.origin is None else [(package, Path(spec.origin))]
+    folders = [Path(place) for place in spec.submodule_search_locations]
+    found = [(folder, path) for folder in folders for path in folder.rglob("*") if path.suffix in {".py", ".sql"}]
+    return [(path.relative_to(folder).as_posix(), path) for folder, path in found]
 
 
 def matrix(rows: pa.Table, features: Sequence[str], code: ModelCode, *, context: Sequence[str]) -> Matrix:
@@ -131,6 +136,11 @@ def matrix(rows: pa.Table, features: Sequence[str], code: ModelCode, *, context:
     if all(_is_number(rows.schema.field(name).type) for name in features):
         return _numbers(rows, features)
     return _frame(rows, features)
+
+
+def take(x: Matrix, rows: slice) -> Matrix:
+    """Rows of a matrix by position, whatever index the author's ``features(frame)`` gave it."""
+    return x.iloc[rows] if hasattr(x, "iloc") else x[rows]
 
 
 def _is_number(kind: pa.DataType) -> bool:

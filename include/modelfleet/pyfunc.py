@@ -60,9 +60,7 @@ class PackModel:
             columns.setdefault(name, _feature_column(frame[name], types.field(name).type, name))
         columns[header.time] = _time_column(frame, header.time)
         for name in header.ids:
-            columns.setdefault(
-                name, pa.array(frame[name], from_pandas=True) if name in frame.columns else pa.nulls(len(frame))
-            )
+            columns.setdefault(name, pa.nulls(len(frame)))  # they name rows in the warehouse; no model sees them
         table = pa.table(columns)
         names, codes = keys.encode_columns(table, key_names)
         ordering = pa.table({"code": codes, "time": table.column(header.time), "row": np.arange(len(frame))})
@@ -108,10 +106,13 @@ def _time_column(frame: pd.DataFrame, name: str) -> pa.Array:
     kind = pa.timestamp("us", "UTC")
     if name not in frame.columns:
         return pa.array([datetime(1970, 1, 1, tzinfo=UTC)] * len(frame), kind)
-    array = pa.array(frame[name], from_pandas=True)
-    if pa.types.is_timestamp(array.type) and array.type.tz is None:
-        return array.cast(pa.timestamp("us"), safe=False).cast(kind)
-    return array.cast(kind, safe=False)
+    try:
+        array = pa.array(frame[name], from_pandas=True)
+        if pa.types.is_date(array.type) or (pa.types.is_timestamp(array.type) and array.type.tz is None):
+            array = array.cast(pa.timestamp("us"), safe=False)
+        return array.cast(kind, safe=False)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as exc:
+        raise DataError(f"time column {name!r} does not hold times: {exc}") from exc
 
 
 def _load_pyfunc(path: str) -> PackModel:

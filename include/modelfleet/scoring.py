@@ -18,10 +18,10 @@ import numpy as np
 
 from modelfleet import baseline, keys, modelcode, pack, slices
 from modelfleet.dataset import read_bucket
-from modelfleet.errors import ModelCodeError
+from modelfleet.errors import CorruptionError, ModelCodeError
 from modelfleet.lake.buckets import BucketPlace, BucketResult, finish
 from modelfleet.lake.store import FileEntry, Lake
-from modelfleet.training import MESSAGE_LIMIT, NoModelError, predict
+from modelfleet.prediction import NoModelError, predict, raised, short
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -56,23 +56,23 @@ class Scorer:
             return self._nothing(part.num_rows)
         if row["serves"] == "baseline":
             return self._baseline(row, part.num_rows, "fallback", None)
-        model = pack.load_model(row[pack.MODEL], row["model_digest"])
         try:
+            model = pack.load_model(row[pack.MODEL], row["model_digest"])
             x = modelcode.matrix(part, self.header.features, self.code, context=self._context)
             prediction, probability = predict(model, x, self.header.problem)
         except (NoModelError, ModelCodeError) as exc:
             return self._baseline(row, part.num_rows, "failed", exc.message)
-        except Exception as exc:  # the author's features() may raise anything
-            return self._baseline(row, part.num_rows, "failed", f"features(): {type(exc).__name__}: {exc}")
+        except CorruptionError:
+            raise
+        except Exception as exc:  # the author's features(), and classes that his code no longer has, may raise anything
+            return self._baseline(row, part.num_rows, "failed", raised(exc))
         return Prediction(prediction, probability, "model", "scored")
 
     def _baseline(self, row: Mapping[str, Any], rows: int, outcome: str, message: str | None) -> Prediction:
         if row["baseline_value"] is None:
             return self._nothing(rows)
         prediction, probability = baseline.predict(self.header.problem, row["baseline_value"], rows)
-        return Prediction(
-            prediction, probability, "baseline", outcome, None if message is None else message[:MESSAGE_LIMIT]
-        )
+        return Prediction(prediction, probability, "baseline", outcome, None if message is None else short(message))
 
     def _nothing(self, rows: int) -> Prediction:
         empty = np.full(rows, np.nan)

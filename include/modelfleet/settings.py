@@ -12,7 +12,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from modelfleet.errors import ConfigurationError
 
@@ -23,7 +23,7 @@ RegistryRole = Literal["staging", "production"]
 
 @dataclass(frozen=True)
 class Connection:
-    """An Airflow connection: `host` holds the file's path for SQLite."""
+    """An Airflow connection: `host` holds the file's path for SQLite, `extra` the query of a URI (``?sslmode=require``)."""
 
     id: str
     conn_type: str
@@ -43,8 +43,9 @@ class Connection:
             self.conn_type, self.conn_type
         )
         user = quote(self.login, safe="") + (f":{quote(self.password, safe='')}" if self.password else "")
+        host = f"[{self.host}]" if ":" in self.host else self.host  # IPv6
         port = f":{self.port}" if self.port else ""
-        return f"{scheme}://{user}{'@' if user else ''}{self.host}{port}{'/' + self.schema if self.schema else ''}"
+        return f"{scheme}://{user}{'@' if user else ''}{host}{port}{'/' + self.schema if self.schema else ''}"
 
 
 def home() -> Path:
@@ -108,6 +109,9 @@ def _parse(conn_id: str, value: str) -> Connection:
         if text.startswith("{"):
             given = json.loads(text)
             extra = given.get("extra") or {}
+            extra = json.loads(extra) if isinstance(extra, str) else extra
+            if not isinstance(extra, dict):
+                raise TypeError("extra is no object")
             return Connection(
                 conn_id,
                 given["conn_type"],
@@ -116,14 +120,17 @@ def _parse(conn_id: str, value: str) -> Connection:
                 login=given.get("login") or "",
                 password=given.get("password") or "",
                 schema=given.get("schema") or "",
-                extra=json.loads(extra) if isinstance(extra, str) else extra,
+                extra=extra,
             )
         parts = urlsplit(text)
         if not parts.scheme:
             raise ValueError("no scheme")
         path = unquote(parts.path)
+        extra = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)))
+        extra |= json.loads(extra.pop("__extra__", "{}"))  # how Airflow writes what a query can't hold
         if parts.scheme == "sqlite":
-            return Connection(conn_id, "sqlite", host=path[1:] if path.startswith("//") else path)
+            file = unquote(parts.netloc) + path
+            return Connection(conn_id, "sqlite", host=file[1:] if file.startswith("//") else file, extra=extra)
         return Connection(
             conn_id,
             parts.scheme,
@@ -132,6 +139,7 @@ def _parse(conn_id: str, value: str) -> Connection:
             login=unquote(parts.username or ""),
             password=unquote(parts.password or ""),
             schema=path.lstrip("/"),
+            extra=extra,
         )
     except (ValueError, KeyError, TypeError) as exc:
         raise ConfigurationError(

@@ -43,6 +43,8 @@ def row_hashes(rows: pa.Table) -> np.ndarray:
     import numpy as np
 
     mixed = np.full(rows.num_rows, 0x9E3779B97F4A7C15, dtype=np.uint64)
+    if rows.num_rows == 0:
+        return mixed
     for name in rows.column_names:
         if name != PARTITION:
             mixed = _mix(mixed ^ _column_hashes(rows.column(name)))
@@ -72,6 +74,8 @@ def _column_hashes(column: pa.ChunkedArray) -> np.ndarray:
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
     kind = column.type
     if (
         pa.types.is_floating(kind)
@@ -81,8 +85,6 @@ def _column_hashes(column: pa.ChunkedArray) -> np.ndarray:
     ):
         valid = pc.is_valid(column).to_numpy()
         return np.where(valid, _mix(_bits(column)), np.uint64(0x5851F42D4C957F2D))
-    if pa.types.is_dictionary(kind):
-        column = column.cast(kind.value_type)
     encoded = column.dictionary_encode(null_encoding="encode").combine_chunks()
     hashed = [_hash_value(value) for value in encoded.dictionary.to_pylist()]
     return np.array(hashed, dtype=np.uint64)[encoded.indices.to_numpy()]

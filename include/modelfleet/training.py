@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,28 +24,12 @@ from modelfleet.dataset import Columns, read_bucket
 from modelfleet.errors import CorruptionError, ModelCodeError
 from modelfleet.lake.buckets import BucketPlace, BucketResult, finish
 from modelfleet.lake.store import FileEntry, Lake
+from modelfleet.prediction import NoModelError, Reason, dump, fit, predict, raised
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from modelfleet.spec import FleetSpec
-
-MESSAGE_LIMIT = 500
-
-
-class Reason(StrEnum):
-    """Why a partition has no model."""
-
-    NO_TARGET = "no_target"
-    TOO_FEW_ROWS = "too_few_rows"
-    NO_ROWS_BEFORE_CUTOFF = "no_rows_before_cutoff"
-    CONSTANT_TARGET = "constant_target"
-    ALL_NULL_FEATURE = "all_null_feature"
-    BAD_TARGET = "bad_target"
-    FIT_RAISED = "fit_raised"
-    PREDICTION_INVALID = "prediction_invalid"
-    FEATURES_RAISED = "features_raised"
-    METRICS_RAISED = "metrics_raised"
 
 
 class ChampionStatus(StrEnum):
@@ -104,24 +89,17 @@ class _Rows:
     n_null: int
 
 
-class NoModelError(Exception):
-    """The partition gets no model."""
-
-    def __init__(self, status: str, reason: Reason, message: str) -> None:
-        super().__init__(message)
-        self.status, self.reason, self.message = status, reason, message[:MESSAGE_LIMIT]
-
-
 @dataclass
 class BucketTrainer:
     """Fits the partitions of a bucket one after the other.
 
-    `champions` holds the champion fleet's pack rows of the bucket by key.
+    `champions` holds the champion fleet's pack rows of the bucket by key, `champion` the header of its pack.
     """
 
     plan: TrainingPlan
     code: modelcode.ModelCode
     champions: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    champion: pack.PackHeader | None = None
 
     def rows(self, bucket: pa.Table, key_fields: Sequence[pa.Field]) -> pa.Table:
         """One pack row per partition of the bucket, in its order."""
@@ -170,27 +148,29 @@ class BucketTrainer:
             "n_test": len(rows.y) - rows.train,
             "window_start": _moment(rows.times[0]) if len(rows.y) else None,
             "window_end": _moment(rows.times[-1]) if len(rows.y) else None,
-            "baseline_value": baseline.value(self.plan.baseline, rows.y) if len(rows.y) else None,
+            "baseline_value": baseline.value(self.plan.baseline, rows.y)
+            if len(rows.y) and _bad_target(rows.y, self.plan.problem) is None
+            else None,
         }
 
     def _train(self, key: str, rows: _Rows, row: dict[str, Any]) -> None:
         _see_whether_it_can_be_trained(rows, self.plan)
         x = _features(rows.table, self.plan, self.code)
-        seed = keys.seed_of(key)
+        build = partial(self.code.estimator, keys.seed_of(key))
         cut, test = rows.train, slice(rows.train, len(rows.y))
-        model = _fit(self.code.estimator(seed), x[:cut], rows.y[:cut])
+        model = fit(build, modelcode.take(x, slice(0, cut)), rows.y[:cut])
         if cut < len(rows.y):
             value = baseline.value(self.plan.baseline, rows.y[:cut])
             row |= _prefixed(
                 "baseline", self._evaluate(rows, test, *baseline.predict(self.plan.problem, value, len(rows.y) - cut))
             )
             row["baseline_status"] = "compared"
-            row |= self._evaluate(rows, test, *predict(model, x[test], self.plan.problem))
+            row |= self._evaluate(rows, test, *predict(model, modelcode.take(x, test), self.plan.problem))
             row |= self._evaluate_champion(key, rows, test, x)
         if self.plan.refit:
-            model = _fit(self.code.estimator(seed), x, rows.y)
-            predict(model, x[-1:], self.plan.problem)
-        row[pack.MODEL], row["model_digest"] = _dump(model)
+            model = fit(build, x, rows.y)
+            predict(model, modelcode.take(x, slice(-1, None)), self.plan.problem)
+        row[pack.MODEL], row["model_digest"] = dump(model)
         row["status"] = "trained"
 
     def _evaluate(
@@ -218,7 +198,8 @@ class BucketTrainer:
             return {"champion_status": ChampionStatus.NOT_COMPARABLE}
         try:
             model = pack.load_model(champion[pack.MODEL], champion["model_digest"])
-            measured = self._evaluate(rows, test, *predict(model, x[test], self.plan.problem))
+            x = modelcode.take(self._champions_matrix(rows, x), test)
+            measured = self._evaluate(rows, test, *predict(model, x, self.plan.problem))
         except CorruptionError:
             raise
         except Exception:
@@ -226,30 +207,13 @@ class BucketTrainer:
             return {"champion_status": ChampionStatus.FAILED}
         return {"champion_status": ChampionStatus.COMPARED, **_prefixed("champion", measured)}
 
-
-def predict(model: Any, x: modelcode.Matrix, problem: str) -> tuple[np.ndarray, np.ndarray | None]:
-    """Predictions, and for classification the probability of class 1; float64, shape (rows,).
-
-    :raises NoModelError: when the model raises, or gives another length, or anything that is not finite.
-    """
-    try:
-        prediction = np.asarray(model.predict(x), dtype=np.float64)
-        probability = _probability(model, x) if problem == "classification" else None
-    except Exception as exc:
-        raise NoModelError("failed", Reason.PREDICTION_INVALID, f"predict raised {type(exc).__name__}: {exc}") from exc
-    for values in (prediction, probability):
-        if values is None:
-            continue
-        if values.shape != (len(x),):
-            raise NoModelError(
-                "failed", Reason.PREDICTION_INVALID, f"predict gave shape {values.shape} for {len(x)} rows"
-            )
-        bad = len(values) - int(np.isfinite(values).sum())
-        if bad:
-            raise NoModelError(
-                "failed", Reason.PREDICTION_INVALID, f"predict gave NaN or infinity for {bad} of {len(values)} rows"
-            )
-    return prediction, probability
+    def _champions_matrix(self, rows: _Rows, x: modelcode.Matrix) -> modelcode.Matrix:
+        """The matrix of the columns and the code that the champion was trained with, where the spec has changed since."""
+        made, plan = self.champion, self.plan
+        if made is None or (made.features, made.model) == (plan.columns.features, plan.model):
+            return x
+        code = modelcode.load(made.model, made.params, fleet=plan.columns.fleet, probabilities=False)
+        return modelcode.matrix(rows.table, made.features, code, context=(*plan.columns.keys, plan.columns.time))
 
 
 def _usable(part: pa.Table, plan: TrainingPlan) -> _Rows:
@@ -288,20 +252,33 @@ def _see_whether_it_can_be_trained(rows: _Rows, plan: TrainingPlan) -> None:
         raise NoModelError(
             "skipped", Reason.NO_ROWS_BEFORE_CUTOFF, f"all {count} rows are in the holdout, from {plan.cutoff}"
         )
-    if not np.isfinite(rows.y).all():
-        raise NoModelError("failed", Reason.BAD_TARGET, "the target holds infinity")
-    if plan.problem == "classification" and not np.isin(rows.y, (0.0, 1.0)).all():
-        raise NoModelError("failed", Reason.BAD_TARGET, "a classification target is bool, or 0 and 1")
+    bad = _bad_target(rows.y, plan.problem)
+    if bad is not None:
+        raise NoModelError("failed", Reason.BAD_TARGET, bad)
     if (rows.y[: rows.train] == rows.y[0]).all():
         raise NoModelError(
             "skipped", Reason.CONSTANT_TARGET, f"the target is {rows.y[0]:g} in all {rows.train} training rows"
         )
     head = rows.table.slice(0, rows.train)
-    empty = [name for name in plan.columns.features if head.column(name).null_count == rows.train]
+    empty = [name for name in plan.columns.features if _null_count(head.column(name)) == rows.train]
     if empty:
         raise NoModelError(
             "skipped", Reason.ALL_NULL_FEATURE, f"null in all {rows.train} training rows: {', '.join(empty)}"
         )
+
+
+def _bad_target(y: np.ndarray, problem: str) -> str | None:
+    """What is wrong with the targets, which then have no baseline either."""
+    if problem == "classification" and not np.isin(y, (0.0, 1.0)).all():
+        return "a classification target is bool, or 0 and 1"
+    with np.errstate(over="ignore"):
+        return None if np.isfinite(np.abs(y).sum()) else "the target holds infinity, or values too large to add up"
+
+
+def _null_count(column: pa.ChunkedArray) -> int:
+    import pyarrow.compute as pc
+
+    return int(pc.sum(pc.is_null(column, nan_is_null=True)).as_py())
 
 
 def _features(table: pa.Table, plan: TrainingPlan, code: modelcode.ModelCode) -> modelcode.Matrix:
@@ -310,30 +287,7 @@ def _features(table: pa.Table, plan: TrainingPlan, code: modelcode.ModelCode) ->
     except ModelCodeError as exc:
         raise NoModelError("failed", Reason.FEATURES_RAISED, exc.message) from exc
     except Exception as exc:
-        raise NoModelError("failed", Reason.FEATURES_RAISED, f"{type(exc).__name__}: {exc}") from exc
-
-
-def _fit(estimator: Any, x: modelcode.Matrix, y: np.ndarray) -> Any:
-    try:
-        estimator.fit(x, y)
-    except Exception as exc:
-        raise NoModelError("failed", Reason.FIT_RAISED, f"{type(exc).__name__}: {exc}") from exc
-    return estimator
-
-
-def _dump(model: object) -> tuple[bytes, str]:
-    try:
-        return pack.dump_model(model)
-    except Exception as exc:
-        raise NoModelError(
-            "failed", Reason.FIT_RAISED, f"the fitted estimator can't be pickled: {type(exc).__name__}: {exc}"
-        ) from exc
-
-
-def _probability(model: Any, x: modelcode.Matrix) -> np.ndarray:
-    both = np.asarray(model.predict_proba(x), dtype=np.float64)
-    position = list(model.classes_).index(1)
-    return both[:, position]
+        raise NoModelError("failed", Reason.FEATURES_RAISED, raised(exc)) from exc
 
 
 def _own_metrics(
@@ -344,7 +298,7 @@ def _own_metrics(
         given = code.metrics(truth, prediction, frame)
         return {name: float(given[name]) for name in names}
     except Exception as exc:
-        raise NoModelError("failed", Reason.METRICS_RAISED, f"metrics(): {type(exc).__name__}: {exc}") from exc
+        raise NoModelError("failed", Reason.METRICS_RAISED, f"metrics(): {raised(exc)}") from exc
 
 
 def _prefixed(prefix: str, measured: Mapping[str, float]) -> dict[str, float]:
@@ -384,7 +338,8 @@ class BucketWork:
             fleet=self.plan.columns.fleet,
             probabilities=self.plan.problem == "classification",
         )
-        trained = BucketTrainer(self.plan, code, champions).rows(read_bucket(self.lake, task.rows), self.key_fields)
+        trainer = BucketTrainer(self.plan, code, champions, None if self.champion is None else self.champion.header)
+        trained = trainer.rows(read_bucket(self.lake, task.rows), self.key_fields)
         entry = pack.write_rows(
             self.lake, self.place.file("pack", task.bucket, secrets.token_hex(4), "parquet"), trained
         )

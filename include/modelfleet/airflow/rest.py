@@ -135,6 +135,10 @@ class AirflowClient:
         else:
             self._call("POST", "/pools", json=body)
 
+    def add_connection(self, conn_id: str, **fields: Any) -> None:
+        """Define a connection in Airflow's own database: `conn_type`, `host`, `login`, `password` and so on."""
+        self._call("POST", "/connections", json={"connection_id": conn_id, **fields})
+
     def _pages(self, path: str, member: str, **query: Any) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
         while True:

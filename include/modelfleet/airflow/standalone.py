@@ -19,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
-from modelfleet import settings
+from modelfleet import engine, settings
 from modelfleet.airflow.rest import AirflowClient
 from modelfleet.errors import ConfigurationError, UnavailableError
 
@@ -65,6 +65,7 @@ def environment(
         "AIRFLOW__LOGGING__NAMESPACE_LEVELS": " ".join(f"{name}=WARNING" for name in QUIET),
         "AIRFLOW_CONN_SPARK_DEFAULT": json.dumps(SPARK_LOCAL),
         "SPARK_LOCAL_IP": HOST,
+        "SPARK_CONF_DIR": str(_spark_conf(folder)),
         "NO_COLOR": "1",
         "PYTHONWARNINGS": "ignore",
     }
@@ -245,6 +246,15 @@ def _secrets(folder: Path) -> dict[str, str]:
     if not passwords.exists():
         _write_private(passwords, {USER: secrets.token_urlsafe(12)})
     return {str(name): str(value) for name, value in json.loads(path.read_text()).items()}
+
+
+def _spark_conf(folder: Path) -> Path:
+    """The folder of ``spark-defaults.conf``: what spark-submit reads before the job's own settings."""
+    place = folder / "spark"
+    place.mkdir(exist_ok=True)
+    lines = "".join(f"{name} {value}\n" for name, value in engine.EMBEDDED.items())
+    (place / "spark-defaults.conf").write_text(lines)
+    return place
 
 
 def _write_private(path: Path, content: Mapping[str, str]) -> None:

@@ -29,7 +29,7 @@ __all__ = ["TaskRecord", "build_fleet", "pipeline"]
 OPERATORS = "modelfleet.airflow.operators"
 SPARK_POOL = "spark"
 SPARK_CONNECTION = "spark_default"
-POKE_SECONDS = 60.0
+POKE_SECONDS = 30.0
 LONGEST_WAIT = timedelta(days=7)
 OPENERS = {"ingest": "extract", "train": "pin", "promote": "pin", "score": "pin"}
 

@@ -59,11 +59,12 @@ def read_sidecar(lake: Lake, place: BucketPlace, bucket: int) -> BucketResult | 
     """The result of a finished bucket, or None where it is missing, of other inputs, or its files are not intact."""
     try:
         given = json.loads(lake.read(place.sidecar(bucket)))
-    except NotFoundError:
+        made_for = given["fingerprint"], given["buckets"]
+        files = {name: FileEntry(**entry) for name, entry in given["files"].items()}
+    except (NotFoundError, ValueError, KeyError, TypeError, AttributeError):
+        return None  # missing, or damaged: the bucket is made again
+    if made_for != (place.fingerprint, place.buckets):
         return None
-    if (given.pop("fingerprint"), given.pop("buckets")) != (place.fingerprint, place.buckets):
-        return None
-    files = {name: FileEntry(**entry) for name, entry in given["files"].items()}
     if not all(lake.holds(entry) for entry in files.values()):
         return None
     return BucketResult(given["bucket"], files, given["facts"])

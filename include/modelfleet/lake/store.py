@@ -9,13 +9,13 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import secrets
 import shutil
-import tempfile
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from modelfleet import settings
 from modelfleet.errors import ConfigurationError, ConflictError, CorruptionError, NotFoundError
@@ -57,7 +57,7 @@ class Lake:
                 f"lake {uri!r}: the scheme {parts.scheme!r} is part of the design but not built yet",
                 hint="set MODELFLEET_LAKE to a local folder or a file:// URI",
             )
-        root = Path(parts.path if parts.scheme else uri).resolve()
+        root = Path(unquote(parts.path) if parts.scheme else uri).resolve()
         root.mkdir(parents=True, exist_ok=True)
         return cls(root)
 
@@ -158,12 +158,13 @@ class Lake:
 
     def _temporary(self, path: str, data: bytes) -> Path:
         target = self.root / path
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-        with os.fdopen(handle, "wb") as file:
+        # Not by mkstemp: its files are their owner's alone, while manifests are read by all who may read the lake.
+        temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
+        with temporary.open("xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        return Path(name)
+        return temporary
 
 
 def _blake2b() -> Any:

@@ -52,7 +52,9 @@ def connect() -> duckdb.DuckDBPyConnection:
             "threads": 1,
         },
     )
-    con.execute("CREATE MACRO __mf_finite(x) AS CASE WHEN isfinite(x) THEN x END")
+    # By a lambda: a CASE would hold x twice, and nested in itself double with every operator of a rule.
+    finite = "list_transform([x], lambda __mf_x: CASE WHEN isfinite(__mf_x) THEN __mf_x END)[1]"
+    con.execute(f"CREATE MACRO __mf_finite(x) AS {finite}")
     con.execute("SET lock_configuration = true")
     return con
 
@@ -90,7 +92,7 @@ def compile_rules(con: duckdb.DuckDBPyConnection, field: str, texts: Sequence[st
     for i, text in enumerate(texts):
         try:
             compiled.append(_compile(con, text, scope))
-        except (ValueError, duckdb.Error) as exc:
+        except (ValueError, RecursionError, duckdb.Error) as exc:
             found = Failure(f"{field}[{i}]", repr(shortened(text, 200)), shortened(str(exc) or type(exc).__name__, 500))
             raise SpecError([found], fleet=None, source=None, hint="nothing was promoted; correct the rule") from exc
     return tuple(compiled)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 Node = Mapping[str, Any]
 
 MAX_LENGTH = 1000
+MAX_DEPTH = 32
 _LOCATION = ("query_location", "query_location_length")
 
 
@@ -42,6 +43,7 @@ def tree_of(expr: str) -> Node:
     if len(bare) != 1 or bare != wrapped or bare[0].get("alias"):
         raise RuleError(expr, "is not one expression")
     tree: Node = bare[0]
+    _refuse_depth(expr, tree)
     return tree
 
 
@@ -71,6 +73,20 @@ def _no_clauses() -> Node:
     row = _cursor().execute("SELECT json_serialize_sql('SELECT 1')").fetchone()
     assert row is not None
     return {**_plain(json.loads(row[0])["statements"][0]["node"]), "select_list": None}
+
+
+def _refuse_depth(expr: str, tree: Node) -> None:
+    """Bound how deep expressions are in one another: DuckDB copies what stands before BETWEEN, twice for each level."""
+    waiting: list[tuple[Any, int, bool]] = [(tree, 0, False)]
+    while waiting:
+        value, depth, in_between = waiting.pop()
+        if isinstance(value, dict) and "class" in value:
+            depth += 1
+            if depth > MAX_DEPTH or (in_between and value["class"] == "BETWEEN"):
+                raise RuleError(expr, "is nested too deeply")
+            in_between = in_between or value["class"] == "BETWEEN"
+        items = value if isinstance(value, list) else value.values() if isinstance(value, dict) else ()
+        waiting += [(item, depth, in_between) for item in items]
 
 
 def nodes(tree: Any) -> Iterator[Node]:

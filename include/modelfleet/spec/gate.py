@@ -27,7 +27,7 @@ class Gate(Part):
     ``promoted_share`` (of the trained), ``trained_share`` (of the expected), ``median_mae``, ``median_baseline_mae``.
     One that is not TRUE promotes nothing."""
     mode: Literal["enforce", "shadow", "off"] = "enforce"
-    """``enforce`` acts on the decisions, ``shadow`` only records them, ``off`` applies no rules."""
+    """``enforce``: the rules decide. ``shadow``: they are recorded and hold nothing back. ``off``: none is evaluated."""
     approval: bool = False
     """Whether a person approves each promotion. Not built yet."""
 

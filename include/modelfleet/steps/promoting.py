@@ -117,12 +117,11 @@ def commit(ctx: Context) -> StepResult:
     decisions = _read_decisions(ctx, decided)
     import pyarrow as pa
 
-    served = pa.array([version] * decisions.num_rows, pa.int64())
-    ctx.warehouse.load_decisions(
-        ctx.spec.name, ctx.interval, ctx.attempt.id, decisions.append_column("serves_version", served)
-    )
     facts = {**decided.facts, "version": version}
     manifest = runs.commit(ctx.lake, ctx.attempt, status="committed", steps=[decided], facts=facts)
+    # After the commit, so that an attempt that was overtaken leaves no decisions.
+    served = decisions.append_column("serves_version", pa.array([version] * decisions.num_rows, pa.int64()))
+    ctx.warehouse.load_decisions(ctx.spec.name, ctx.interval, ctx.maker("decide").id, served)
     record_done(ctx, status="committed", rows=decisions.num_rows, counts=facts)
     return StepResult({}, manifest.digest, facts)
 

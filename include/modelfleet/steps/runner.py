@@ -98,6 +98,21 @@ class Context:
             )
         return found
 
+    def maker(self, name: str) -> Attempt:
+        """The attempt that made the result of an earlier step: this one, or the one it was taken over from.
+
+        Rows of a result that was taken over are in the warehouse already, under the attempt that made it.
+        """
+        a = self.attempt
+        made, found = a.id, self.step(name)
+        while found.reused_from is not None:  # what was taken over may itself have been taken over
+            made = found.reused_from
+            earlier = runs.load_step(self.lake, a.fleet, a.pipeline, a.interval.key, made, name)
+            if earlier is None:
+                break
+            found = earlier
+        return a if made == a.id else runs.load_attempt(self.lake, a.fleet, a.pipeline, a.interval.key, made)
+
     def done_steps(self) -> list[StepManifest]:
         from modelfleet.plan import steps_of
 

@@ -72,7 +72,7 @@ def load(ctx: Context) -> StepResult:
     Predictions that a repetition took over are the issue of the attempt that made them, so they are not issued twice.
     """
     scored = ctx.step("score")
-    issuer = ctx.attempt if scored.reused_from is None else _issuer(ctx, scored.reused_from)
+    issuer = ctx.maker("score")
     rows = ctx.warehouse.load_predictions(
         ctx.spec.name,
         ctx.interval,
@@ -85,16 +85,6 @@ def load(ctx: Context) -> StepResult:
     )
     record_done(ctx, status="committed", rows=rows, counts=scored.facts)
     return StepResult({}, scored.digest, {**scored.facts, "loaded": rows, "issued_by": issuer.id})
-
-
-def _issuer(ctx: Context, attempt: str) -> runs.Attempt:
-    """The attempt that made the predictions: the reused one may itself have taken them over."""
-    a = ctx.attempt
-    earlier = runs.load_step(ctx.lake, a.fleet, a.pipeline, a.interval.key, attempt, "score")
-    while earlier is not None and earlier.reused_from is not None:
-        attempt = earlier.reused_from
-        earlier = runs.load_step(ctx.lake, a.fleet, a.pipeline, a.interval.key, attempt, "score")
-    return runs.load_attempt(ctx.lake, a.fleet, a.pipeline, a.interval.key, attempt)
 
 
 def _with_version(ctx: Context, entries: tuple[FileEntry, ...]) -> pa.RecordBatchReader:

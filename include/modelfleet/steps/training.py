@@ -120,9 +120,8 @@ def register(ctx: Context) -> StepResult:
             metrics=plan(ctx).metrics,
             data_docs=docs if _copy_docs(ctx, docs) else None,
         )
-    ctx.warehouse.load_models(
-        ctx.spec.name, ctx.interval, ctx.attempt.id, index, version=version.version, own_metrics=plan(ctx).own_metrics
-    )
+    made_by, own = ctx.maker("train").id, plan(ctx).own_metrics
+    ctx.warehouse.load_models(ctx.spec.name, ctx.interval, made_by, index, version=version.version, own_metrics=own)
     return StepResult({}, opened.header.digest, {**trained.facts, "version": version.version, "run_id": version.run_id})
 
 

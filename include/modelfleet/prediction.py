@@ -1,0 +1,113 @@
+"""What one model predicts for one partition, checked; and how a partition comes to have no model or prediction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+
+from modelfleet import modelcode, pack
+
+MESSAGE_LIMIT = 500
+
+
+class Reason(StrEnum):
+    """Why a partition has no model."""
+
+    NO_TARGET = "no_target"
+    TOO_FEW_ROWS = "too_few_rows"
+    NO_ROWS_BEFORE_CUTOFF = "no_rows_before_cutoff"
+    CONSTANT_TARGET = "constant_target"
+    ALL_NULL_FEATURE = "all_null_feature"
+    BAD_TARGET = "bad_target"
+    FIT_RAISED = "fit_raised"
+    PREDICTION_INVALID = "prediction_invalid"
+    FEATURES_RAISED = "features_raised"
+    METRICS_RAISED = "metrics_raised"
+
+
+class NoModelError(Exception):
+    """The partition gets no model."""
+
+    def __init__(self, status: str, reason: Reason, message: str) -> None:
+        super().__init__(message)
+        self.status, self.reason, self.message = status, reason, short(message)
+
+
+def short(message: str) -> str:
+    """A message as a row can hold it: bounded, and without what UTF-8 has no bytes for."""
+    return message[:MESSAGE_LIMIT].encode("utf-8", "backslashreplace").decode()[:MESSAGE_LIMIT]
+
+
+def raised(exc: Exception) -> str:
+    """An exception of the author's code as a message; its own text may raise too."""
+    try:
+        return f"{type(exc).__name__}: {exc}"
+    except Exception:
+        return type(exc).__name__
+
+
+def fit(build: Callable[[], Any], x: modelcode.Matrix, y: np.ndarray) -> Any:
+    """A fresh estimator, fitted.
+
+    :raises NoModelError: when building or fitting it raises.
+    """
+    try:
+        estimator = build()
+        estimator.fit(x, y)
+    except Exception as exc:
+        raise NoModelError("failed", Reason.FIT_RAISED, raised(exc)) from exc
+    return estimator
+
+
+def dump(model: object) -> tuple[bytes, str]:
+    """A fitted estimator's bytes and their digest.
+
+    :raises NoModelError: when it can't be pickled.
+    """
+    try:
+        return pack.dump_model(model)
+    except Exception as exc:
+        raise NoModelError(
+            "failed", Reason.FIT_RAISED, f"the fitted estimator can't be pickled: {raised(exc)}"
+        ) from exc
+
+
+def predict(model: Any, x: modelcode.Matrix, problem: str) -> tuple[np.ndarray, np.ndarray | None]:
+    """Predictions, and for classification the probability of class 1; float64, shape (rows,).
+
+    :raises NoModelError: when the model raises, or gives another length, anything that is not finite, a class other
+        than 0 and 1 or a probability outside [0, 1].
+    """
+    try:
+        prediction = np.asarray(model.predict(x), dtype=np.float64)
+        probability = _probability(model, x) if problem == "classification" else None
+    except Exception as exc:
+        raise _invalid(f"raised {raised(exc)}") from exc
+    for values in (prediction, probability):
+        if values is None:
+            continue
+        if values.shape != (len(x),):
+            raise _invalid(f"gave shape {values.shape} for {len(x)} rows")
+        _check(np.isfinite(values), "NaN or infinity")
+    if probability is not None:
+        _check((prediction == 0.0) | (prediction == 1.0), "a class other than 0 and 1")
+        _check((probability >= 0.0) & (probability <= 1.0), "a probability outside [0, 1]")
+    return prediction, probability
+
+
+def _check(right: np.ndarray, wrong: str) -> None:
+    if not right.all():
+        raise _invalid(f"gave {wrong} for {len(right) - int(right.sum())} of {len(right)} rows")
+
+
+def _invalid(what: str) -> NoModelError:
+    return NoModelError("failed", Reason.PREDICTION_INVALID, f"predict {what}")
+
+
+def _probability(model: Any, x: modelcode.Matrix) -> np.ndarray:
+    both = np.asarray(model.predict_proba(x), dtype=np.float64)
+    position = list(model.classes_).index(1)
+    return both[:, position]

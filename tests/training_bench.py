@@ -1,0 +1,165 @@
+"""Synthetic buckets of a small fleet of shops, its plan, and packs made from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import author_models
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from modelfleet import Classification, Data, FleetSpec, Regression, SqlTable, Training, keys, modelcode, pack, slices
+from modelfleet.dataset import Columns
+from modelfleet.lake import FileEntry, Lake
+from modelfleet.lake.buckets import BucketPlace, BucketResult
+from modelfleet.training import BucketTask, BucketTrainer, BucketWork, TrainingPlan
+
+START = datetime(2013, 2, 1, tzinfo=UTC)
+CUTOFF = datetime(2013, 3, 1, tzinfo=UTC)
+DAYS, TRAINED, TESTED = 40, 28, 12
+KEY_FIELDS = (pa.field("store", pa.string()),)
+SCHEMA = pa.schema(
+    [
+        *KEY_FIELDS,
+        ("day", pa.timestamp("us", "UTC")),
+        ("a", pa.float64()),
+        ("b", pa.float64()),
+        ("y", pa.float64()),
+    ]
+)
+Part = dict[str, list[Any]]
+Row = dict[str, Any]
+
+
+def spec(**changes: Any) -> FleetSpec:
+    given: dict[str, Any] = {
+        "name": "shops",
+        "owner": "tests",
+        "data": Data(SqlTable("shops_db", "sales", time="day")),
+        "partition_by": ("store",),
+        "problem": Regression(target="y"),
+        "features": ("a", "b"),
+        "model": "author_models:build",
+        "training": Training(min_rows=5),
+    }
+    return FleetSpec(**{**given, **changes})
+
+
+def classification(**changes: Any) -> FleetSpec:
+    return spec(problem=Classification(target="y", **changes), model="author_models:logistic")
+
+
+def plan(of: FleetSpec | None = None, *, attempt: str = "attempt", cutoff: datetime = CUTOFF) -> TrainingPlan:
+    fleet = of if of is not None else spec()
+    columns = Columns.of(fleet, with_target=True)
+    return TrainingPlan.of(fleet, columns, cutoff=cutoff, interval="2013-03-12", attempt=attempt)
+
+
+def part(days: int = DAYS, *, start: datetime = START, seed: int = 0, **changes: Any) -> Part:
+    """A shop's rows, one a day; `changes` replace columns, by a value for all rows or a list."""
+    draw = np.random.default_rng(seed)
+    a, b = draw.normal(size=days), draw.normal(size=days)
+    made: dict[str, Any] = {
+        "day": [start + timedelta(days=n) for n in range(days)],
+        "a": a.tolist(),
+        "b": b.tolist(),
+        "y": (2 * a - b + 3 + draw.normal(scale=0.1, size=days)).tolist(),
+    }
+    for name, value in changes.items():
+        made[name] = value if isinstance(value, list) else [value] * days
+    return made
+
+
+def asking(number: int, **changes: Any) -> Part:
+    """A shop whose first value asks the author's model for trouble."""
+    made = part(**changes)
+    return {**made, "a": [float(number), *made["a"][1:]]}
+
+
+def key(store: str | None) -> str:
+    return keys.encode(["store"], [store])
+
+
+def bucket(parts: Mapping[str, Part], schema: pa.Schema = SCHEMA) -> pa.Table:
+    """The rows as the dataset step leaves them: ordered by the hash of their key, with the key beside them."""
+    ordered = sorted(parts, key=lambda store: keys.hash_of(key(store)))
+    tables = [schema.empty_table()]
+    for store in ordered:
+        columns = {**parts[store], "store": [store] * len(parts[store]["day"])}
+        tables.append(pa.table({name: pa.array(columns[name], schema.field(name).type) for name in schema.names}))
+    rows = pa.concat_tables(tables)
+    codes = np.repeat(np.arange(len(ordered)), [len(parts[store]["day"]) for store in ordered]).astype(np.int32)
+    partition = pa.DictionaryArray.from_arrays(pa.array(codes), pa.array([key(s) for s in ordered], pa.string()))
+    return rows.append_column(slices.PARTITION, partition).combine_chunks()
+
+
+def code_of(settled: TrainingPlan, **hooks: Callable[..., Any]) -> modelcode.ModelCode:
+    build = getattr(author_models, settled.model.partition(":")[2])
+    return modelcode.ModelCode(settled.model, build, hooks.get("features"), hooks.get("metrics"), settled.params)
+
+
+def train(
+    parts: Mapping[str, Part],
+    of: FleetSpec | None = None,
+    *,
+    champions: Mapping[str, Row] | None = None,
+    champion: pack.PackHeader | None = None,
+    schema: pa.Schema = SCHEMA,
+    cutoff: datetime = CUTOFF,
+    **hooks: Callable[..., Any],
+) -> dict[str, Row]:
+    """The pack rows of a bucket, by store."""
+    settled = plan(of, cutoff=cutoff)
+    trainer = BucketTrainer(settled, code_of(settled, **hooks), champions or {}, champion)
+    rows = trainer.rows(bucket(parts, schema), KEY_FIELDS).to_pylist()
+    assert [row["partition"] for row in rows] == [key(row["store"]) for row in rows]
+    found = {row["store"]: row for row in rows}
+    assert len(found) == len(rows)
+    return found
+
+
+def champions_of(rows: Mapping[str, Row]) -> dict[str, Row]:
+    return {row["partition"]: row for row in rows.values() if row["serves"] == "model"}
+
+
+def write_bucket(lake: Lake, path: str, rows: pa.Table) -> FileEntry:
+    lake.make_folder_of(path)
+    with lake.fs.open_output_stream(path) as sink:
+        pq.write_table(rows, sink)
+    return lake.entry(path, rows.num_rows)
+
+
+def train_in_lake(
+    lake: Lake,
+    parts: Mapping[str, Part],
+    *,
+    name: str,
+    buckets: int,
+    of: FleetSpec | None = None,
+    champion: pack.Pack | None = None,
+) -> pack.Pack:
+    """Train all buckets as a Spark task would, each on its own, and open the pack they make."""
+    fleet = of if of is not None else spec()
+    place = BucketPlace(f"shops/train/2013-03-12/{name}/train", "inputs", buckets)
+    work = BucketWork(lake, place, plan(fleet, attempt=name), KEY_FIELDS, champion)
+    results = []
+    for number in range(buckets):
+        inside = {s: rows for s, rows in parts.items() if keys.bucket_of(keys.hash_of(key(s)), buckets) == number}
+        entry = write_bucket(lake, f"{place.folder}-rows-{number}.parquet", bucket(inside))
+        results.append(work(BucketTask(number, entry)))
+    return pack_of(lake, results, buckets=buckets, of=fleet, path=f"{place.folder}/pack.json")
+
+
+def pack_of(lake: Lake, results: Sequence[BucketResult], *, buckets: int, of: FleetSpec, path: str) -> pack.Pack:
+    header = pack.make_header(
+        of,
+        key_types={"store": "string"},
+        feature_types={name: "double" for name in of.columns},
+        files=[(result.files["pack"], keys.bucket_range(result.bucket, buckets)) for result in results],
+        digest=slices.combine(result.facts["digest"] for result in results),
+    )
+    lake.write_once(path, header.to_json())
+    return pack.Pack.in_lake(lake, path, digest=pack.header_digest(header.to_json()))

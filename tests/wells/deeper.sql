@@ -1,0 +1,1 @@
+SELECT *, depth * 2 AS double_depth FROM data

@@ -1,0 +1,1 @@
+SELECT * EXCEPT (pad) FROM data
