@@ -12,7 +12,8 @@ from rich.table import Table
 from modelfleet import settings
 from modelfleet.airflow.standalone import USER, password_file
 from modelfleet.lake import Lake, runs
-from modelfleet.plan import PIPELINES
+from modelfleet.plan import PIPELINES, steps_of
+from modelfleet.spec.loader import load_fleet
 from modelfleet.warehouse import Warehouse
 from modelfleet.warehouse.read import Row
 
@@ -71,7 +72,9 @@ def _reasons(counts: Iterable[Row], of: tuple[str, ...], column: str) -> str:
     reasons: Counter[str] = Counter()
     for row in counts:
         if row[column] in of and row["reason"]:
-            reasons[row["reason"]] += row["n"]
+            # The values that decided stand in each decision; here only which rule, or why there was no model.
+            said = f"rule not met: {row['rule']}" if row.get("rule") else ": ".join(row["reason"].split(": ")[:2])
+            reasons[said] += row["n"]
     if not reasons:
         return ""
     more = len(reasons) - TOP
@@ -98,9 +101,10 @@ def _seconds() -> Table:
 
 def _mean_seconds(lake: Lake, fleet: str, pipeline: str, intervals: Iterable[str]) -> dict[str, float]:
     seconds: dict[str, list[float]] = {}
+    steps = [step.name for step in steps_of(load_fleet(fleet, settings.dags_folder()), pipeline)]
     for interval in intervals:
         run = runs.committed(lake, fleet, pipeline, interval)
-        for step in run.steps if run else ():
+        for step in steps if run else ():
             manifest = runs.load_step(lake, fleet, pipeline, interval, run.attempt, step) if run else None
             if manifest is not None:
                 seconds.setdefault(step, []).append(manifest.seconds)

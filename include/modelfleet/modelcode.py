@@ -55,9 +55,7 @@ def load(path: str, params: Mapping[str, Any], *, fleet: str, probabilities: boo
     :param probabilities: whether it must have ``predict_proba`` (classification).
     :raises ModelCodeError: naming the fleet and the dotted path.
     """
-    build = resolve(path, fleet=fleet)
-    module = importlib.import_module(path.partition(":")[0])
-    code = ModelCode(path, build, getattr(module, "features", None), getattr(module, "metrics", None), params)
+    code = imported(path, params, fleet=fleet)
     try:
         estimator = code.build(**params)
     except Exception as exc:
@@ -78,6 +76,16 @@ def load(path: str, params: Mapping[str, Any], *, fleet: str, probabilities: boo
             + (" that predicts probabilities" if missing == ["predict_proba"] else ""),
         )
     return code
+
+
+def imported(path: str, params: Mapping[str, Any], *, fleet: str) -> ModelCode:
+    """Import the author's code without building anything.
+
+    :raises ModelCodeError: naming the fleet and the dotted path.
+    """
+    build = resolve(path, fleet=fleet)
+    module = importlib.import_module(path.partition(":")[0])
+    return ModelCode(path, build, getattr(module, "features", None), getattr(module, "metrics", None), params)
 
 
 def resolve(path: str, *, fleet: str) -> Callable[..., Any]:

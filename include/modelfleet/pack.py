@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from modelfleet.spec import FleetSpec
 
-FORMAT = 1
+FORMAT = 2
 """Raise it when a change makes older readers misread a pack: readers refuse a newer format by name."""
 HEADER = "pack.json"
 MODEL = "model"
@@ -36,7 +36,11 @@ _UNDIGESTED = (HASH, MODEL, "fit_seconds", "trained_attempt")
 
 @dataclass(frozen=True)
 class PackHeader:
-    """What the reader of a pack must know. `digest` is of the content alone: same models, same digest."""
+    """What the reader of a pack must know. `digest` is of the content alone: same models, same digest.
+
+    `features` are the columns that any of its models reads, `model` and `params` the spec's: a kept champion may be of
+    an earlier spec, so that its row says which features and which code (`candidate`) are its own.
+    """
 
     format: int
     fleet: str
@@ -61,7 +65,10 @@ class PackHeader:
     def from_json(cls, data: bytes) -> PackHeader:
         given = json.loads(data)
         if given.get("format") != FORMAT:
-            raise DataError(f"pack of format {given.get('format')!r}; this version of Modelfleet reads format {FORMAT}")
+            raise DataError(
+                f"pack of format {given.get('format')!r}; this version of Modelfleet reads format {FORMAT}",
+                hint="train and promote the fleet anew under another home or name, or use the version that wrote it",
+            )
         given["files"] = tuple(FileEntry(**entry) for entry in given["files"])
         given["ranges"] = tuple((low, high) for low, high in given["ranges"])
         given["key_types"] = tuple((name, kind) for name, kind in given["key_types"])
@@ -177,6 +184,7 @@ def row_schema(key_fields: Sequence[pa.Field], metrics: Sequence[str]) -> pa.Sch
             ("message", text),
             ("serves", text),
             ("candidate", text),
+            ("features", text),
             ("n_rows", count),
             ("n_null_target", count),
             ("n_train", count),
@@ -203,6 +211,16 @@ def reserved_columns() -> frozenset[str]:
     """Names a key column can't have, because the model rows or the rules use them."""
     metrics = (*metric_names.REGRESSION, *metric_names.CLASSIFICATION)
     return frozenset({*row_schema([], metrics).names, "baseline", "champion"})
+
+
+def features_text(features: Sequence[str]) -> str:
+    """The column `features` of a row: the columns its model reads, in order."""
+    return json.dumps(list(features), ensure_ascii=False)
+
+
+def features_of(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """The columns that the model of a row reads, in order."""
+    return tuple(json.loads(row["features"]))
 
 
 def content_digest(rows: pa.Table) -> str:
@@ -245,7 +263,7 @@ def make_header(
         key_types=tuple(key_types.items()),
         time=spec.time_column,
         ids=tuple(spec.id_columns),
-        features=tuple(spec.columns),
+        features=tuple(dict.fromkeys((*spec.columns, *feature_types))),
         feature_types=dict(feature_types),
         target=spec.problem.target,
         model=str(spec.model),

@@ -45,9 +45,11 @@ class Scorer:
 
     def __init__(self, header: pack.PackHeader) -> None:
         self.header = header
-        self.code = modelcode.load(
-            header.model, header.params, fleet=header.fleet, probabilities=header.problem == "classification"
-        )
+        self._code = {
+            header.model: modelcode.load(
+                header.model, header.params, fleet=header.fleet, probabilities=header.problem == "classification"
+            )
+        }
         self._context = (*(name for name, _ in header.key_types), header.time)
 
     def partition(self, row: Mapping[str, Any] | None, part: pa.Table) -> Prediction:
@@ -58,7 +60,7 @@ class Scorer:
             return self._baseline(row, part.num_rows, "fallback", None)
         try:
             model = pack.load_model(row[pack.MODEL], row["model_digest"])
-            x = modelcode.matrix(part, self.header.features, self.code, context=self._context)
+            x = modelcode.matrix(part, pack.features_of(row), self._code_of(row), context=self._context)
             prediction, probability = predict(model, x, self.header.problem)
         except (NoModelError, ModelCodeError) as exc:
             return self._baseline(row, part.num_rows, "failed", exc.message)
@@ -67,6 +69,13 @@ class Scorer:
         except Exception as exc:  # the author's features(), and classes that his code no longer has, may raise anything
             return self._baseline(row, part.num_rows, "failed", raised(exc))
         return Prediction(prediction, probability, "model", "scored")
+
+    def _code_of(self, row: Mapping[str, Any]) -> modelcode.ModelCode:
+        """The author's code that a model was trained with: a kept champion's may not be the spec's of now."""
+        path = row["candidate"]
+        if path not in self._code:
+            self._code[path] = modelcode.imported(path, {}, fleet=self.header.fleet)
+        return self._code[path]
 
     def _baseline(self, row: Mapping[str, Any], rows: int, outcome: str, message: str | None) -> Prediction:
         if row["baseline_value"] is None:

@@ -93,13 +93,12 @@ class _Rows:
 class BucketTrainer:
     """Fits the partitions of a bucket one after the other.
 
-    `champions` holds the champion fleet's pack rows of the bucket by key, `champion` the header of its pack.
+    `champions` holds the champion fleet's pack rows of the bucket by key.
     """
 
     plan: TrainingPlan
     code: modelcode.ModelCode
     champions: Mapping[str, dict[str, Any]] = field(default_factory=dict)
-    champion: pack.PackHeader | None = None
 
     def rows(self, bucket: pa.Table, key_fields: Sequence[pa.Field]) -> pa.Table:
         """One pack row per partition of the bucket, in its order."""
@@ -124,6 +123,7 @@ class BucketTrainer:
             "trained_interval": self.plan.interval,
             "trained_attempt": self.plan.attempt,
             "candidate": self.plan.model,
+            "features": pack.features_text(self.plan.columns.features),
             "baseline_status": "none",
             "champion_status": ChampionStatus.NONE if key not in self.champions else ChampionStatus.NOT_COMPARABLE,
             "n_rows": part.num_rows,
@@ -198,7 +198,7 @@ class BucketTrainer:
             return {"champion_status": ChampionStatus.NOT_COMPARABLE}
         try:
             model = pack.load_model(champion[pack.MODEL], champion["model_digest"])
-            x = modelcode.take(self._champions_matrix(rows, x), test)
+            x = modelcode.take(self._champions_matrix(champion, rows, x), test)
             measured = self._evaluate(rows, test, *predict(model, x, self.plan.problem))
         except CorruptionError:
             raise
@@ -207,13 +207,13 @@ class BucketTrainer:
             return {"champion_status": ChampionStatus.FAILED}
         return {"champion_status": ChampionStatus.COMPARED, **_prefixed("champion", measured)}
 
-    def _champions_matrix(self, rows: _Rows, x: modelcode.Matrix) -> modelcode.Matrix:
+    def _champions_matrix(self, champion: Mapping[str, Any], rows: _Rows, x: modelcode.Matrix) -> modelcode.Matrix:
         """The matrix of the columns and the code that the champion was trained with, where the spec has changed since."""
-        made, plan = self.champion, self.plan
-        if made is None or (made.features, made.model) == (plan.columns.features, plan.model):
+        features, path, plan = pack.features_of(champion), champion["candidate"], self.plan
+        if (features, path) == (plan.columns.features, plan.model):
             return x
-        code = modelcode.load(made.model, made.params, fleet=plan.columns.fleet, probabilities=False)
-        return modelcode.matrix(rows.table, made.features, code, context=(*plan.columns.keys, plan.columns.time))
+        code = modelcode.imported(path, {}, fleet=plan.columns.fleet)
+        return modelcode.matrix(rows.table, features, code, context=(*plan.columns.keys, plan.columns.time))
 
 
 def _usable(part: pa.Table, plan: TrainingPlan) -> _Rows:
@@ -338,8 +338,7 @@ class BucketWork:
             fleet=self.plan.columns.fleet,
             probabilities=self.plan.problem == "classification",
         )
-        trainer = BucketTrainer(self.plan, code, champions, None if self.champion is None else self.champion.header)
-        trained = trainer.rows(read_bucket(self.lake, task.rows), self.key_fields)
+        trained = BucketTrainer(self.plan, code, champions).rows(read_bucket(self.lake, task.rows), self.key_fields)
         entry = pack.write_rows(
             self.lake, self.place.file("pack", task.bucket, secrets.token_hex(4), "parquet"), trained
         )

@@ -16,6 +16,7 @@ import hashlib
 import json
 import secrets
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -206,6 +207,12 @@ def save_step(lake: Lake, attempt: Attempt, manifest: StepManifest) -> StepManif
             ) from None
         return standing
     return manifest
+
+
+def note_step(lake: Lake, attempt: Attempt, manifest: StepManifest) -> None:
+    """Note that a step ran that is repeated each time; the first note of an attempt stands."""
+    with suppress(FileExistsError):
+        lake.write_once(attempt.path(f"{manifest.step}.json"), encode(asdict(manifest)))
 
 
 def committed(lake: Lake, fleet: str, pipeline: str, interval: str) -> RunManifest | None:

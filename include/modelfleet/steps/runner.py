@@ -229,7 +229,10 @@ def _run_or_reuse(ctx: Context, step: str, function: StepFunction) -> StepManife
     if function.fingerprint is None:
         began = time.perf_counter()
         result = function.run(ctx)
-        return StepManifest(step, "", result.digest, result.files, result.facts, time.perf_counter() - began)
+        seconds = round(time.perf_counter() - began, 3)
+        done = StepManifest(step, "", result.digest, result.files, result.facts, seconds, None, _now())
+        runs.note_step(ctx.lake, a, done)
+        return done
     fingerprint = runs.digest_of([step, function.fingerprint(ctx)])
     found = _reusable(ctx, step, fingerprint)
     if found is None:
@@ -241,7 +244,7 @@ def _run_or_reuse(ctx: Context, step: str, function: StepFunction) -> StepManife
         )
     if found.created_at:
         return found
-    return runs.save_step(ctx.lake, a, replace(found, created_at=datetime.now(UTC).isoformat()))
+    return runs.save_step(ctx.lake, a, replace(found, created_at=_now()))
 
 
 def _reusable(ctx: Context, step: str, fingerprint: str) -> StepManifest | None:
@@ -260,6 +263,10 @@ def _reusable(ctx: Context, step: str, fingerprint: str) -> StepManifest | None:
         if found is not None and found.fingerprint == fingerprint and _intact(lake, found):
             return replace(found, reused_from=earlier, seconds=0.0, created_at="")
     return None
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat()
 
 
 def _intact(lake: Lake, manifest: StepManifest) -> bool:
@@ -305,7 +312,8 @@ def record_done(ctx: Context, *, status: str, rows: int, counts: Mapping[str, An
     """Record that the attempt is in force, with seconds per step."""
     attempt = ctx.attempt
     steps = ctx.done_steps()
-    all_reused = bool(steps) and all(step.reused_from for step in steps)
+    results = [step for step in steps if step.fingerprint]
+    all_reused = bool(results) and all(step.reused_from for step in results)
     ctx.warehouse.record_run(
         attempt.fleet,
         attempt.pipeline,
