@@ -13,7 +13,9 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.tree import DecisionTreeRegressor
 
-FIT_RAISES, NO_MEMORY, SURROGATES, UNPRINTABLE, UNPICKLABLE, PREDICTS_NAN, PREDICTS_SHORT, PREDICT_RAISES = range(661, 669)
+FIT_RAISES, NO_MEMORY, SURROGATES, UNPRINTABLE, UNPICKLABLE, PREDICTS_NAN, PREDICTS_SHORT, PREDICT_RAISES = range(
+    661, 669
+)
 TOO_LIKELY, CLASS_TWO, ONE_CLASS = range(671, 674)
 
 not_callable = "a text"

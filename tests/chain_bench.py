@@ -245,9 +245,9 @@ def _is_there(key: Key, day: date, hour: int, bulk: bool) -> bool:
     return True
 
 
-def fill(path: Path, table: str = "readings", columns: dict[str, str] | None = None) -> None:
+def fill(path: Path) -> None:
     """Write the source database as SQLite."""
-    declared = ", ".join(f'"{name}" {kind}' for name, kind in (columns or COLUMNS).items())
+    declared = ", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())
     with closing(sqlite3.connect(path)) as database, database:
-        database.execute(f'CREATE TABLE "{table}" ({declared})')
-        database.executemany(f'INSERT INTO "{table}" VALUES ({", ".join("?" * len(COLUMNS))})', readings())
+        database.execute(f"CREATE TABLE readings ({declared})")
+        database.executemany(f"INSERT INTO readings VALUES ({', '.join('?' * len(COLUMNS))})", readings())

@@ -40,10 +40,9 @@ def test_spec_error_survives_pickling_with_its_findings() -> None:
 
 
 def test_error_raised_from_another_pickles_without_it() -> None:
-    try:
+    with pytest.raises(errors.DataError) as raised:
         raise errors.DataError("outer") from ValueError("inner")
-    except errors.DataError as exc:
-        assert str(pickle.loads(pickle.dumps(exc))) == "outer"
+    assert str(pickle.loads(pickle.dumps(raised.value))) == "outer"
 
 
 def test_spec_error_names_at_most_ten_findings() -> None:

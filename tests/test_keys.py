@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import date, datetime
+from itertools import pairwise
 from typing import Any
 
 import pyarrow as pa
@@ -187,7 +188,7 @@ def test_bucket_ranges_divide_the_hashes_without_gap(buckets: int) -> None:
     ranges = [keys.bucket_range(bucket, buckets) for bucket in range(buckets)]
     assert ranges[0][0] == 0
     assert ranges[-1][1] == 2**64
-    assert all(one[1] == other[0] for one, other in zip(ranges, ranges[1:], strict=False))
+    assert all(one[1] == other[0] for one, other in pairwise(ranges))
     sizes = [high - low for low, high in ranges]
     assert max(sizes) - min(sizes) <= 1
 

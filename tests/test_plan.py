@@ -52,7 +52,9 @@ def test_steps_of_a_pipeline_are_those_of_the_plan(spec: FleetSpec) -> None:
 
 @pytest.mark.parametrize("pipeline, last", [("train", "train"), ("score", "score")])
 def test_spark_steps_follow_one_another_so_that_one_job_runs_them(spec: FleetSpec, pipeline: str, last: str) -> None:
-    engines = [(engine, [s.name for s in steps]) for engine, steps in groupby(steps_of(spec, pipeline), lambda s: s.engine)]
+    engines = [
+        (engine, [s.name for s in steps]) for engine, steps in groupby(steps_of(spec, pipeline), lambda s: s.engine)
+    ]
     assert [names for engine, names in engines if engine == "spark"] == [["dataset", "quality", last]]
     assert all(step.engine == "python" for other in ("ingest", "promote") for step in steps_of(spec, other))
 

@@ -38,8 +38,12 @@ Connect = Callable[[str, str], None]
         ),
         pytest.param("  http://mlflow:5000 ", Connection("c", "http", "mlflow", 5000), id="spaces around"),
         pytest.param("postgresql://db", Connection("c", "postgresql", "db"), id="host alone"),
-        pytest.param("postgresql://u@[::1]:5432/d", Connection("c", "postgresql", "::1", 5432, "u", "", "d"), id="IPv6"),
-        pytest.param("sqlite:////data/source.db", Connection("c", "sqlite", "/data/source.db"), id="sqlite, four slashes"),
+        pytest.param(
+            "postgresql://u@[::1]:5432/d", Connection("c", "postgresql", "::1", 5432, "u", "", "d"), id="IPv6"
+        ),
+        pytest.param(
+            "sqlite:////data/source.db", Connection("c", "sqlite", "/data/source.db"), id="sqlite, four slashes"
+        ),
         pytest.param("sqlite:///data/source.db", Connection("c", "sqlite", "/data/source.db"), id="sqlite, as Airflow"),
         pytest.param("sqlite://data/source.db", Connection("c", "sqlite", "data/source.db"), id="sqlite, relative"),
         pytest.param(
@@ -73,7 +77,10 @@ def test_connection_is_read_whole(connect: Connect, value: str, expected: Connec
 @pytest.mark.parametrize(
     "value, url",
     [
-        ("postgres://ada:p%40ss%2Fw%3Ard%25@db:5432/flights", "postgresql+psycopg://ada:p%40ss%2Fw%3Ard%25@db:5432/flights"),
+        (
+            "postgres://ada:p%40ss%2Fw%3Ard%25@db:5432/flights",
+            "postgresql+psycopg://ada:p%40ss%2Fw%3Ard%25@db:5432/flights",
+        ),
         ("postgresql://db/flights?sslmode=require", "postgresql+psycopg://db/flights"),
         ("postgresql://u@[::1]:5432/d", "postgresql+psycopg://u@[::1]:5432/d"),
         ("sqlite:////data/s.db", "sqlite:////data/s.db"),
@@ -109,11 +116,14 @@ def test_url_quotes_what_it_is_made_of(connect: Connect, value: str, url: str) -
 )
 def test_malformed_connection_is_refused_without_showing_it(connect: Connect, value: str) -> None:
     connect("flights_db", value)
-    with pytest.raises(ConfigurationError, match="connection 'flights_db' in AIRFLOW_CONN_FLIGHTS_DB is neither") as error:
+    with pytest.raises(
+        ConfigurationError, match="connection 'flights_db' in AIRFLOW_CONN_FLIGHTS_DB is neither"
+    ) as error:
         settings.connection("flights_db")
     assert error.value.hint
     assert "s3cret" not in repr(error.value) + str(error.value)
-    assert error.value.__suppress_context__  # the cause would show it
+    assert error.value.__cause__ is None  # it would show the value
+    assert error.value.__suppress_context__
 
 
 def test_connection_shows_neither_password_nor_extra(connect: Connect) -> None:

@@ -125,7 +125,9 @@ PARTS = st.dictionaries(st.text(max_size=5), st.text("0123456789abcdef", min_siz
 
 
 @given(PARTS, st.integers(1, 5), st.randoms(use_true_random=False))
-def test_digest_is_the_same_in_any_order_and_number_of_buckets(parts: dict[str, str], buckets: int, random: Any) -> None:
+def test_digest_is_the_same_in_any_order_and_number_of_buckets(
+    parts: dict[str, str], buckets: int, random: Any
+) -> None:
     listed = list(parts.items())
     whole = slices.digest_of_parts(listed)
     random.shuffle(listed)

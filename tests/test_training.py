@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
-import subprocess
-import sys
-from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
+from datetime import date, datetime, timedelta
 from typing import Any
 
-import author_models as models
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+import author_features
+import author_models as models
+from modelfleet import Classification, Regression, Training, pack, slices
+from modelfleet.metric_names import REGRESSION
+from modelfleet.training import BucketTrainer
 from training_bench import (
     CUTOFF,
     DAYS,
@@ -29,18 +29,13 @@ from training_bench import (
     Row,
     asking,
     bucket,
-    champions_of,
     classification,
+    code_of,
     part,
+    plan,
     spec,
     train,
-    train_in_lake,
 )
-
-from modelfleet import Classification, Regression, Training, pack, slices
-from modelfleet.errors import CorruptionError
-from modelfleet.lake import Lake
-from modelfleet.metric_names import REGRESSION
 
 PICKY = spec(model="author_models:picky")
 HEALTHY = part(seed=1)
@@ -102,7 +97,13 @@ REASONS: list[tuple[str, Part, str, str, str]] = [
     ("unpicklable", asking(models.UNPICKLABLE), "failed", "fit_raised", "can't be pickled: TypeError"),
     ("NaN", asking(models.PREDICTS_NAN), "failed", "prediction_invalid", "NaN or infinity for 12 of 12 rows"),
     ("short", asking(models.PREDICTS_SHORT), "failed", "prediction_invalid", "gave shape (13,) for 12 rows"),
-    ("predict", asking(models.PREDICT_RAISES), "failed", "prediction_invalid", "raised KeyError: 'no prediction today'"),
+    (
+        "predict",
+        asking(models.PREDICT_RAISES),
+        "failed",
+        "prediction_invalid",
+        "raised KeyError: 'no prediction today'",
+    ),
 ]
 
 
@@ -128,7 +129,11 @@ def test_bad_partitions_leave_the_healthy_ones_as_they_were() -> None:
     "given, reason, message",
     [
         (part(y=[0.0, 1.0, 2.0] * 13 + [0.0]), "bad_target", "a classification target is bool, or 0 and 1"),
-        (asking(models.TOO_LIKELY, y=[0.0, 1.0] * 20), "prediction_invalid", r"probability outside [0, 1] for 12 of 12"),
+        (
+            asking(models.TOO_LIKELY, y=[0.0, 1.0] * 20),
+            "prediction_invalid",
+            r"probability outside [0, 1] for 12 of 12",
+        ),
         (asking(models.CLASS_TWO, y=[0.0, 1.0] * 20), "prediction_invalid", "gave a class other than 0 and 1"),
         (asking(models.ONE_CLASS, y=[0.0, 1.0] * 20), "prediction_invalid", "predict raised ValueError"),
     ],
@@ -150,17 +155,8 @@ def test_estimator_that_can_not_be_built_again_fails_its_partition_alone(monkeyp
     assert {row["reason"] for row in rows.values()} == {None, "fit_raised"}
 
 
-def hook(frame: pd.DataFrame) -> pd.DataFrame:
-    store = frame["store"].iloc[0]
-    if store == "raises":
-        raise ZeroDivisionError("no features today")
-    if store == "none":
-        return None  # type: ignore[return-value]
-    return frame[["a", "b"]].iloc[: 3 if store == "short" else None].set_index(frame["b"][:3] if store == "short" else "b")
-
-
 def test_features_that_raise_or_lose_rows_fail_their_partition_alone() -> None:
-    rows = train({name: HEALTHY for name in ("raises", "none", "short", "good")}, features=hook)
+    rows = train(dict.fromkeys(("raises", "none", "short", "good"), HEALTHY), features=author_features.features)
     assert {name: row["reason"] for name, row in rows.items() if name != "good"} == dict.fromkeys(
         ("raises", "none", "short"), "features_raised"
     )
@@ -191,14 +187,20 @@ def own(y_true: Any, y_pred: Any, frame: pd.DataFrame) -> dict[str, float]:
 
 def test_metrics_of_the_author_stand_beside_the_built_in_ones_or_fail_their_partition_alone() -> None:
     fleet = spec(training=Training(min_rows=5, metrics=("cost",)))
-    rows = train({name: HEALTHY for name in ("raises", "missing", "none", "good")}, fleet, metrics=own)
+    rows = train(dict.fromkeys(("raises", "missing", "none", "good"), HEALTHY), fleet, metrics=own)
     good = rows.pop("good")
-    assert (good["status"], good["cost"] > good["mae"], good["baseline_cost"] > good["baseline_mae"]) == ("trained", True, True)
+    assert (good["status"], good["cost"] > good["mae"], good["baseline_cost"] > good["baseline_mae"]) == (
+        "trained",
+        True,
+        True,
+    )
     assert {row["reason"] for row in rows.values()} == {"metrics_raised"}
     assert rows["raises"]["message"] == "metrics(): ZeroDivisionError: no metrics today"
 
 
-FLOATS = st.none() | st.floats(width=64) | st.sampled_from([0.0, 1.0, float(models.FIT_RAISES), float(models.PREDICTS_NAN)])
+FLOATS = (
+    st.none() | st.floats(width=64) | st.sampled_from([0.0, 1.0, float(models.FIT_RAISES), float(models.PREDICTS_NAN)])
+)
 
 
 @st.composite
@@ -213,7 +215,9 @@ def parts(draw: st.DrawFn) -> Part:
     "fleet",
     [
         spec(training=Training(min_rows=2)),
-        spec(training=Training(min_rows=1), model="author_models:picky", problem=Regression(target="y", baseline="last")),
+        spec(
+            training=Training(min_rows=1), model="author_models:picky", problem=Regression(target="y", baseline="last")
+        ),
         classification(),
     ],
     ids=["ridge", "picky", "logistic"],
@@ -243,7 +247,9 @@ def test_every_partition_ends_as_exactly_one_row(fleet: Any, given: dict[str, Pa
     ],
     ids=["mean", "last", "majority", "last class"],
 )
-def test_baseline_is_measured_without_the_holdout_and_serves_with_it(problem: Any, y: list[float], value: float, serving: float) -> None:
+def test_baseline_is_measured_without_the_holdout_and_serves_with_it(
+    problem: Any, y: list[float], value: float, serving: float
+) -> None:
     model = "author_models:logistic" if isinstance(problem, Classification) else "author_models:build"
     row = train({"S": part(y=y)}, spec(problem=problem, model=model))["S"]
     assert row["status"] == "trained"
@@ -269,124 +275,6 @@ def test_partition_without_holdout_rows_is_trained_but_not_measured() -> None:
     assert (row["status"], row["n_test"], row["baseline_status"], row["mae"]) == ("trained", 0, "none", None)
 
 
-BEFORE = part(20, start=START - timedelta(days=30), seed=2)
-
-
-def test_champion_trained_before_the_holdout_is_measured_on_the_same_rows() -> None:
-    champions = champions_of(train({"S": BEFORE}))
-    row = train({"S": HEALTHY}, champions=champions)["S"]
-    assert row["champion_status"] == "compared"
-    model = pack.load_model(champions["store=S"]["model"], champions["store=S"]["model_digest"])
-    test = np.column_stack([HEALTHY["a"], HEALTHY["b"]])[TRAINED:]
-    assert row["champion_mae"] == pytest.approx(np.mean(np.abs(model.predict(test) - HEALTHY["y"][TRAINED:])))
-
-
-def test_champion_that_saw_a_row_of_the_holdout_is_not_comparable() -> None:
-    for days, status in ((TRAINED, "compared"), (TRAINED + 1, "not_comparable"), (DAYS, "not_comparable")):
-        champions = champions_of(train({"S": part(days, seed=2)}))
-        row = train({"S": HEALTHY}, champions=champions)["S"]
-        assert (row["champion_status"], row["champion_mae"] is None) == (status, status != "compared"), days
-
-
-def test_champion_without_rows_to_compare_on_is_not_comparable() -> None:
-    row = train({"S": part(20), "T": part(1)}, champions=champions_of(train({"S": BEFORE, "T": BEFORE})))
-    assert {name: r["champion_status"] for name, r in row.items()} == {"S": "not_comparable", "T": "not_comparable"}
-
-
-def test_champion_of_another_partition_is_none() -> None:
-    row = train({"S": HEALTHY}, champions=champions_of(train({"T": BEFORE})))["S"]
-    assert (row["champion_status"], row["champion_mae"]) == ("none", None)
-
-
-def test_champion_that_does_not_predict_failed_and_the_challenger_is_trained() -> None:
-    champions = champions_of(train({"S": BEFORE}))
-    broken = models.Picky()
-    broken.asked, broken.mean = models.PREDICT_RAISES, 0.0
-    data, digest = pack.dump_model(broken)
-    champions["store=S"] |= {"model": data, "model_digest": digest}
-    row = train({"S": HEALTHY}, champions=champions)["S"]
-    assert (row["status"], row["champion_status"], row["champion_mae"]) == ("trained", "failed", None)
-
-
-def test_champion_whose_bytes_are_others_stops_the_bucket() -> None:
-    champions = champions_of(train({"S": BEFORE}))
-    champions["store=S"]["model"] += b"x"
-    with pytest.raises(CorruptionError, match="it is not unpickled"):
-        train({"S": HEALTHY}, champions=champions)
-
-
-def header_of(fleet: Any) -> pack.PackHeader:
-    return pack.make_header(fleet, key_types={"store": "string"}, feature_types={}, files=[], digest="")
-
-
-@pytest.mark.parametrize(
-    "features, status",
-    [(("b", "a"), "compared"), (("b",), "compared"), (("a", "gone"), "failed")],
-    ids=["another order", "fewer", "one that is gone"],
-)
-def test_champion_is_measured_on_the_features_it_was_trained_with(features: tuple[str, ...], status: str) -> None:
-    older = spec(features=features)
-    champions = champions_of(train({"S": BEFORE}, older if status == "compared" else None))
-    row = train({"S": HEALTHY}, champions=champions, champion=header_of(older))["S"]
-    assert (row["status"], row["champion_status"]) == ("trained", status)
-    if status == "compared":
-        model = pack.load_model(champions["store=S"]["model"], champions["store=S"]["model_digest"])
-        test = np.column_stack([HEALTHY[name] for name in features])[TRAINED:]
-        assert row["champion_mae"] == pytest.approx(np.mean(np.abs(model.predict(test) - HEALTHY["y"][TRAINED:])))
-
-
-FLEET_PARTS = {f"S{n}": part(seed=n) for n in range(6)}
-FOREST = spec(model="author_models:forest")
-
-
-def digests(rows: dict[str, Row]) -> dict[str, tuple[str, str]]:
-    return {name: (row["model_digest"], row["fingerprint"]) for name, row in rows.items()}
-
-
-IN_ANOTHER_PROCESS = """
-import json
-from test_training import FLEET_PARTS, FOREST, digests
-from training_bench import train
-print(json.dumps(digests(train(FLEET_PARTS, FOREST))))
-"""
-
-
-def test_same_rows_give_the_same_models_again_and_in_another_process() -> None:
-    first = digests(train(FLEET_PARTS, FOREST))
-    assert len(set(first.values())) == len(FLEET_PARTS)
-    assert digests(train(FLEET_PARTS, FOREST)) == first
-    path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
-    environment = {**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": "17"}
-    done = subprocess.run(
-        [sys.executable, "-c", IN_ANOTHER_PROCESS], env=environment, check=True, capture_output=True, text=True
-    )
-    assert {name: tuple(pair) for name, pair in json.loads(done.stdout).items()} == first
-
-
-def test_same_rows_give_the_same_pack_in_any_number_of_buckets(tmp_path: Path) -> None:
-    packs = [train_in_lake(Lake(tmp_path), FLEET_PARTS, name=f"of{n}", buckets=n, of=FOREST) for n in (1, 4, 7)]
-    assert len({made.header.digest for made in packs}) == 1
-    assert [made.header.rows for made in packs] == [len(FLEET_PARTS)] * 3
-    orders = [made.index(["partition", "model_digest"]).to_pylist() for made in packs]
-    assert orders[0] == orders[1] == orders[2]
-
-
-def test_champions_are_found_in_a_pack_of_another_number_of_buckets(tmp_path: Path) -> None:
-    lake = Lake(tmp_path)
-    older = {name: part(20, start=START - timedelta(days=30), seed=9) for name in list(FLEET_PARTS)[:4]}
-    champion = train_in_lake(lake, older, name="older", buckets=3)
-    made = train_in_lake(lake, FLEET_PARTS, name="newer", buckets=5, champion=champion)
-    status = {row["store"]: row["champion_status"] for row in made.index(["store", "champion_status"]).to_pylist()}
-    assert status == {name: "compared" if name in older else "none" for name in FLEET_PARTS}
-
-
-def test_changed_row_changes_the_fingerprint_of_its_partition_alone() -> None:
-    before = digests(train(FLEET_PARTS))
-    changed = {**FLEET_PARTS, "S3": {**FLEET_PARTS["S3"], "b": [*FLEET_PARTS["S3"]["b"][:-1], 99.0]}}
-    after = digests(train(changed))
-    assert [name for name in before if before[name][1] != after[name][1]] == ["S3"]
-
-
 def test_bucket_without_rows_gives_no_rows_of_the_same_schema() -> None:
     assert train({}) == {}
     hashes = slices.row_hashes(bucket({}))
@@ -394,15 +282,9 @@ def test_bucket_without_rows_gives_no_rows_of_the_same_schema() -> None:
 
 
 def test_keys_keep_their_types_in_the_row() -> None:
-    schema = SCHEMA.set(0, pa.field("store", pa.date32()))
-    from training_bench import code_of, plan
-
-    from modelfleet.training import BucketTrainer
-
+    field = pa.field("store", pa.date32())
     settled = plan()
-    rows = bucket({"S": HEALTHY}).set_column(0, schema.field(0), pa.array([date(2013, 1, 1)] * DAYS))
-    made = BucketTrainer(settled, code_of(settled)).rows(rows, [schema.field(0)])
+    rows = bucket({"S": HEALTHY}).set_column(0, field, pa.array([date(2013, 1, 1)] * DAYS))
+    made = BucketTrainer(settled, code_of(settled)).rows(rows, [field])
     assert made.column("store").to_pylist() == [date(2013, 1, 1)]
-    assert made.schema.field("window_start").type == pa.timestamp("us", "UTC")
-    assert made.column("window_start").to_pylist()[0].tzinfo is not None
-    assert START.tzinfo is UTC
+    assert made.schema.field("store") == field

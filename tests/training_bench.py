@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import author_models
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+import author_models
 from modelfleet import Classification, Data, FleetSpec, Regression, SqlTable, Training, keys, modelcode, pack, slices
 from modelfleet.dataset import Columns
 from modelfleet.lake import FileEntry, Lake
@@ -106,14 +106,13 @@ def train(
     of: FleetSpec | None = None,
     *,
     champions: Mapping[str, Row] | None = None,
-    champion: pack.PackHeader | None = None,
     schema: pa.Schema = SCHEMA,
     cutoff: datetime = CUTOFF,
     **hooks: Callable[..., Any],
 ) -> dict[str, Row]:
     """The pack rows of a bucket, by store."""
     settled = plan(of, cutoff=cutoff)
-    trainer = BucketTrainer(settled, code_of(settled, **hooks), champions or {}, champion)
+    trainer = BucketTrainer(settled, code_of(settled, **hooks), champions or {})
     rows = trainer.rows(bucket(parts, schema), KEY_FIELDS).to_pylist()
     assert [row["partition"] for row in rows] == [key(row["store"]) for row in rows]
     found = {row["store"]: row for row in rows}
@@ -157,7 +156,7 @@ def pack_of(lake: Lake, results: Sequence[BucketResult], *, buckets: int, of: Fl
     header = pack.make_header(
         of,
         key_types={"store": "string"},
-        feature_types={name: "double" for name in of.columns},
+        feature_types=dict.fromkeys(of.columns, "double"),
         files=[(result.files["pack"], keys.bucket_range(result.bucket, buckets)) for result in results],
         digest=slices.combine(result.facts["digest"] for result in results),
     )

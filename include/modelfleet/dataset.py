@@ -123,7 +123,8 @@ def build(
         frame = prepare.run(spark, spec, tables)
         schema = prepare.arrow_schema(frame)
         check_columns(schema, columns)
-        fragments = [] if len(done) == buckets else _split_frame(frame, layout)
+        with prepare.failures(spec):
+            fragments = [] if len(done) == buckets else _split_frame(frame, layout)
     todo = [bucket for bucket in range(buckets) if bucket not in done]
     tasks = [(bucket, tuple(f for f in fragments if bucket in f.buckets)) for bucket in todo]
     selected = _selected(schema, columns)

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from modelfleet import keys, metric_names, slices
+from modelfleet import keys, slices
 from modelfleet.errors import CorruptionError, DataError
 from modelfleet.lake.store import FileEntry, Lake
 
@@ -38,8 +38,8 @@ _UNDIGESTED = (HASH, MODEL, "fit_seconds", "trained_attempt")
 class PackHeader:
     """What the reader of a pack must know. `digest` is of the content alone: same models, same digest.
 
-    `features` are the columns that any of its models reads, `model` and `params` the spec's: a kept champion may be of
-    an earlier spec, so that its row says which features and which code (`candidate`) are its own.
+    `model` and `params` are the spec's. A kept champion may be of an earlier spec, so its row says which features and
+    which code (`candidate`) are its own; `features` and `candidates` are those of all models together.
     """
 
     format: int
@@ -53,6 +53,7 @@ class PackHeader:
     target: str
     model: str
     params: Mapping[str, Any]
+    candidates: tuple[str, ...]
     files: tuple[FileEntry, ...]
     ranges: tuple[tuple[int, int], ...]
     rows: int
@@ -72,7 +73,7 @@ class PackHeader:
         given["files"] = tuple(FileEntry(**entry) for entry in given["files"])
         given["ranges"] = tuple((low, high) for low, high in given["ranges"])
         given["key_types"] = tuple((name, kind) for name, kind in given["key_types"])
-        return cls(**{**given, "ids": tuple(given["ids"]), "features": tuple(given["features"])})
+        return cls(**{**given, **{name: tuple(given[name]) for name in ("ids", "features", "candidates")}})
 
 
 class Pack:
@@ -207,12 +208,6 @@ def row_schema(key_fields: Sequence[pa.Field], metrics: Sequence[str]) -> pa.Sch
     )
 
 
-def reserved_columns() -> frozenset[str]:
-    """Names a key column can't have, because the model rows or the rules use them."""
-    metrics = (*metric_names.REGRESSION, *metric_names.CLASSIFICATION)
-    return frozenset({*row_schema([], metrics).names, "baseline", "champion"})
-
-
 def features_text(features: Sequence[str]) -> str:
     """The column `features` of a row: the columns its model reads, in order."""
     return json.dumps(list(features), ensure_ascii=False)
@@ -253,8 +248,13 @@ def make_header(
     feature_types: Mapping[str, str],
     files: Iterable[tuple[FileEntry, tuple[int, int]]],
     digest: str,
+    candidates: Iterable[str] = (),
 ) -> PackHeader:
-    """The header of a pack whose files are `files`, each with the range of hashes it covers."""
+    """The header of a pack whose files are `files`, each with the range of hashes it covers.
+
+    :param feature_types: of every column that a model of the pack reads; kept champions' beside the spec's.
+    :param candidates: dotted paths of kept champions' code.
+    """
     listed = tuple(files)
     return PackHeader(
         format=FORMAT,
@@ -268,6 +268,7 @@ def make_header(
         target=spec.problem.target,
         model=str(spec.model),
         params=dict(spec.params),
+        candidates=tuple(dict.fromkeys((str(spec.model), *candidates))),
         files=tuple(entry for entry, _ in listed),
         ranges=tuple(hashes for _, hashes in listed),
         rows=sum(entry.rows for entry, _ in listed),

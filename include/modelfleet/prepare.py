@@ -6,14 +6,16 @@ the lake through the same pyarrow filesystem as everybody else, in its Python wo
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from modelfleet import ingest, modelcode
-from modelfleet.errors import DataError, ModelCodeError
+from modelfleet import errors, ingest, modelcode
+from modelfleet.errors import DataError, ModelCodeError, ModelfleetError
 from modelfleet.interval import Interval
 from modelfleet.lake.store import FileEntry, Lake
 
@@ -105,6 +107,33 @@ def run(spark: SparkSession, spec: FleetSpec, tables: Sequence[Unified]) -> Data
             f"fleet {spec.name!r}: prepare {path} returned {type(result).__name__}, not a Spark DataFrame"
         )
     return result
+
+
+@contextmanager
+def failures(spec: FleetSpec) -> Iterator[None]:
+    """Spark runs `prepare` when its rows are asked for: what is raised then, as an error of ours.
+
+    A lost executor and the like stay Spark's own errors, which a retry may help.
+
+    :raises ModelCodeError: for what an expression or function of the author's raises.
+    :raises ModelfleetError: the one that reading the lake raised in Spark's workers.
+    """
+    from pyspark.errors import PySparkException
+
+    try:
+        yield
+    except PySparkException as exc:
+        ours = _OURS.search(str(exc))
+        if ours is not None and issubclass(kind := getattr(errors, ours[1], type(None)), ModelfleetError):
+            raise kind(ours[2].strip()) from exc
+        shown = [line for line in str(exc).splitlines() if line.strip() and not line.startswith(("\t", "  ", "Traceback"))]
+        text = " ".join(shown)[:1000]
+        raise ModelCodeError(
+            f"fleet {spec.name!r}: prepare {spec.data.prepare} failed while its rows were made: {type(exc).__name__}: {text}"
+        ) from exc
+
+
+_OURS = re.compile(r"modelfleet\.errors\.(\w+): (.+?)(?=\n\s*\n|\n\tat |\Z)", re.DOTALL)
 
 
 def sql_text(path: str, *, fleet: str) -> str:

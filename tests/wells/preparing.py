@@ -27,3 +27,13 @@ def nothing(spark: Any, data: Any) -> Any:
 
 def no_frame(spark: Any, data: Any) -> Any:
     return "data"
+
+
+def raising_in_python(spark: Any, data: Any) -> Any:
+    return data.mapInArrow(_raise, data.schema)
+
+
+def _raise(batches: Any) -> Any:
+    for batch in batches:
+        raise ZeroDivisionError(f"no depth in {batch.num_columns} columns")
+    yield from ()

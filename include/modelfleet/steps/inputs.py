@@ -8,7 +8,7 @@ from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 from modelfleet import interval as intervals
-from modelfleet import modelcode, registry
+from modelfleet import modelcode, pack, registry
 from modelfleet.errors import ConflictError, DataError, bounded
 from modelfleet.ingest import TableManifest
 from modelfleet.interval import Interval
@@ -76,7 +76,10 @@ def for_train(lake: Lake, spec: FleetSpec, key: str, options: Mapping[str, Any])
         )
     inputs = _ingest_inputs(ingests)
     lineage = runs.digest_of([spec.digest, code_version(spec), {name: used["digest"] for name, used in inputs.items()}])
-    return Pinned(interval, inputs | _champion_input(opponent(spec.name, lineage)), {"lineage": lineage})
+    champion = opponent(spec.name, lineage)
+    if champion is not None:
+        _check_same_problem(lake, spec, champion)
+    return Pinned(interval, inputs | _champion_input(champion), {"lineage": lineage})
 
 
 def for_promote(lake: Lake, spec: FleetSpec, key: str, options: Mapping[str, Any]) -> Pinned:
@@ -114,6 +117,7 @@ def for_score(lake: Lake, spec: FleetSpec, key: str, options: Mapping[str, Any])
     :raises NoChampionYet: before the first promotion; recorded as waiting, and started again by it.
     :raises EmptyInterval: when the interval has no rows; recorded as empty.
     :raises DataError: when it is not ingested, or was ingested for training only.
+    :raises ModelCodeError: when the champion's code or `prepare` can't be used; before any data is read.
     """
     from modelfleet.steps.runner import EmptyInterval, NoChampionYet, record_not_started
 
@@ -132,6 +136,7 @@ def for_score(lake: Lake, spec: FleetSpec, key: str, options: Mapping[str, Any])
     champion = registry.champion(spec.name)
     if champion is None:
         raise NoChampionYet(f"fleet {spec.name!r}, interval {key}: {message}")
+    _check_champions_code(spec, _header_of(lake, champion))
     return Pinned(ingested.interval, _ingest_inputs([ingested]) | _champion_input(champion))
 
 
@@ -214,6 +219,10 @@ def check_code(spec: FleetSpec) -> None:
     :raises ModelCodeError: naming the dotted path.
     """
     modelcode.load(str(spec.model), spec.params, fleet=spec.name, probabilities=spec.problem.kind == "classification")
+    _check_prepare(spec)
+
+
+def _check_prepare(spec: FleetSpec) -> None:
     if spec.data.prepare is None:
         return
     if spec.data.prepare.endswith(".sql"):
@@ -247,6 +256,29 @@ def _champion_input(version: FleetVersion | None) -> dict[str, Json]:
             "header_digest": tags.get("header_digest"),
         }
     }
+
+
+def _check_same_problem(lake: Lake, spec: FleetSpec, champion: FleetVersion) -> None:
+    """Models of another problem or of other partitions can neither be compared nor kept beside new ones."""
+    header = _header_of(lake, champion)
+    served = header.problem, tuple(name for name, _ in header.key_types)
+    wanted = spec.problem.kind, tuple(spec.partition_by)
+    if served != wanted:
+        raise DataError(
+            f"fleet {spec.name!r}: champion version {champion.version} is a {served[0]} by {', '.join(served[1])}; "
+            f"the spec is a {wanted[0]} by {', '.join(wanted[1])}",
+            hint="a fleet is one problem with one kind of partition: give the new one a fleet of its own name",
+        )
+
+
+def _check_champions_code(spec: FleetSpec, header: pack.PackHeader) -> None:
+    """What scoring imports: the champion's model code, which the spec may have left behind, and `prepare` of now."""
+    modelcode.load(header.model, header.params, fleet=spec.name, probabilities=header.problem == "classification")
+    _check_prepare(spec)
+
+
+def _header_of(lake: Lake, version: FleetVersion) -> pack.PackHeader:
+    return pack.Pack.in_lake(lake, version.pack_manifest, digest=version.tags.get("header_digest")).header
 
 
 def _version(number: int | None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import tempfile
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,12 @@ DECISIONS = "decisions"
 def decide(ctx: Context) -> StepResult:
     """One decision per partition, by the rules of the gate."""
     challenger, champion = _challenger(ctx), _champion(ctx)
+    if champion is not None and champion.header.key_types != challenger.header.key_types:
+        raise DataError(
+            f"fleet {ctx.spec.name!r}: the keys of {ctx.interval} are {_named(challenger.header.key_types)}, "
+            f"the champion's {_named(champion.header.key_types)}; nothing is promoted",
+            hint="cast the key column in `prepare` to what it was, or give the new keys a fleet of their own name",
+        )
     pinned = ctx.attempt.inputs.get("champion") or {}
     result = promotion.decide(
         ctx.spec.gate,
@@ -128,25 +135,38 @@ def commit(ctx: Context) -> StepResult:
 
 def _compose(ctx: Context, decided: StepManifest) -> tuple[pack.PackHeader, FileEntry]:
     """The pack of the fleet to come, bucket by bucket: promoted challengers, kept champions, baselines for the rest."""
+    import pyarrow.compute as pc
+
     place = BucketPlace.of(ctx.attempt, "publish", fingerprint="", buckets=0)
     challenger, champion = _challenger(ctx), _champion(ctx)
     decisions = {row["partition"]: row["decision"] for row in _read_decisions(ctx, decided).to_pylist()}
-    files, digests = [], []
+    files, digests, serving = [], [], []
     for position, (low, high) in enumerate(challenger.header.ranges):
         rows = _chosen(challenger.rows(low, high), None if champion is None else champion.rows(low, high), decisions)
         path = place.file("pack", position, secrets.token_hex(4), "parquet")
         files.append((pack.write_rows(ctx.lake, path, rows), (low, high)))
         digests.append(pack.content_digest(rows))
+        serving += rows.filter(pc.equal(rows.column("serves"), "model")).select(["candidate", "features"]).to_pylist()
     header = pack.make_header(
         ctx.spec,
         key_types=dict(challenger.header.key_types),
-        feature_types=challenger.header.feature_types,
+        feature_types=_feature_types(challenger.header, None if champion is None else champion.header, serving),
         files=files,
         digest=slices.combine(digests),
+        candidates=sorted({row["candidate"] for row in serving}),
     )
     # Every try writes a header of its own: the names of the files differ, their content does not.
     path = ctx.attempt.path(f"publish/pack-{secrets.token_hex(4)}.json")
     return header, write_header(ctx.lake, path, header)
+
+
+def _feature_types(
+    challenger: pack.PackHeader, champion: pack.PackHeader | None, serving: list[dict[str, Any]]
+) -> dict[str, str]:
+    """The types of all columns that a serving model reads: the challenger's, and what kept champions read beside."""
+    read = {name for text in {row["features"] for row in serving} for name in pack.features_of({"features": text})}
+    earlier = {} if champion is None else champion.feature_types
+    return {**challenger.feature_types, **{n: kind for n, kind in earlier.items() if n in read - set(challenger.features)}}
 
 
 def _chosen(challengers: pa.Table, champions: pa.Table | None, decisions: dict[str, str]) -> pa.Table:
@@ -176,6 +196,10 @@ def _serving(row: dict[str, Any], decision: str) -> dict[str, Any]:
         return row
     without = {**row, pack.MODEL: None, "model_digest": None}
     return {**without, "serves": "none" if row["baseline_value"] is None else "baseline"}
+
+
+def _named(key_types: Iterable[tuple[str, str]]) -> str:
+    return ", ".join(f"{name} ({kind})" for name, kind in key_types)
 
 
 def _challenger(ctx: Context) -> pack.Pack:

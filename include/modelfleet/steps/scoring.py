@@ -7,7 +7,7 @@ from datetime import datetime
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from modelfleet import scoring, slices
+from modelfleet import modelcode, scoring, slices
 from modelfleet.errors import DataError
 from modelfleet.lake import FileEntry, runs
 from modelfleet.lake.buckets import BucketPlace
@@ -54,7 +54,7 @@ def score_fingerprint(ctx: Context) -> Json:
         "dataset": ctx.step("dataset").digest,
         "quality": ctx.step("quality").digest,
         "champion": ctx.attempt.inputs["champion"],
-        "code": ctx.attempt.code_version,
+        "code": modelcode.code_version(*preparing.champion_pack(ctx).header.candidates),
         "ids": list(ctx.spec.id_columns),
     }
 

@@ -194,7 +194,9 @@ def pack_model(spec: FleetSpec, header: pack.PackHeader, folder: Path) -> regist
     required = tuple(field.name for field in fields)
     if header.time not in {*named, *header.features}:
         fields.append(pa.field(header.time, pa.timestamp("us", "UTC")))
-    packages = dict.fromkeys(["modelfleet", header.model.partition(":")[0].partition(".")[0]])
+    own, *kept = dict.fromkeys(path.partition(":")[0].partition(".")[0] for path in header.candidates)
+    # The package of a kept champion may be gone by now; then its baseline serves, and scoring says why.
+    packages = ["modelfleet", own, *(name for name in kept if find_spec(name) is not None)]
     return registry.PackModel(
         folder=folder,
         columns=pa.schema(fields),

@@ -1,0 +1,206 @@
+"""The author's code: refused by name where it is none, made deterministic, given what it is promised."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+import author_models
+import modelfleet
+from modelfleet import modelcode
+from modelfleet.errors import ModelCodeError
+from modelfleet.modelcode import ModelCode
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of an importable package of an author, empty but for its ``__init__``."""
+    folder = tmp_path / "authors_shop"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "__init__.py").write_text("")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    importlib.invalidate_caches()
+    for name in [name for name in sys.modules if name.partition(".")[0] == "authors_shop"]:
+        monkeypatch.delitem(sys.modules, name)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "name, params, probabilities, message",
+    [
+        ("no_such_package.model:build", {}, False, "can't be imported: ModuleNotFoundError"),
+        ("author_models:no_such", {}, False, "module 'author_models' has no callable 'no_such'"),
+        ("author_models:not_callable", {}, False, "module 'author_models' has no callable 'not_callable'"),
+        ("author_models", {}, False, "module 'author_models' has no callable ''"),
+        ("author_models:raises", {}, False, "could not be called with params {}: RuntimeError: no model today"),
+        ("author_models:build", {"beta": 1}, False, r"params {'beta': 1}: TypeError"),
+        ("author_models:nothing", {}, False, "returned NoneType, which has no fit, predict, get_params, set_params"),
+        ("author_models:no_estimator", {}, False, "returned dict, which has no fit"),
+        ("author_models:a_class", {}, False, "returned the class Ridge"),
+        ("author_models:build", {}, True, "returned Pipeline, which has no predict_proba"),
+    ],
+)
+def test_code_that_is_none_is_refused_naming_fleet_and_path(
+    name: str, params: dict[str, Any], probabilities: bool, message: str
+) -> None:
+    with pytest.raises(ModelCodeError) as error:
+        modelcode.load(name, params, fleet="shops", probabilities=probabilities)
+    assert str(error.value).startswith(f"fleet 'shops': {name}")
+    assert message in str(error.value)
+
+
+def test_hints_say_what_to_return() -> None:
+    for name, hint in (("logistic", None), ("build", "that predicts probabilities"), ("a_class", "Ridge(...)")):
+        if hint is None:
+            modelcode.load(f"author_models:{name}", {}, fleet="shops", probabilities=True)
+            continue
+        with pytest.raises(ModelCodeError) as error:
+            modelcode.load(f"author_models:{name}", {}, fleet="shops", probabilities=True)
+        assert hint in str(error.value.hint)
+
+
+def test_module_that_raises_is_refused_with_its_error(package: Path) -> None:
+    (package / "broken.py").write_text("raise OSError('no licence')")
+    with pytest.raises(
+        ModelCodeError, match=r"authors_shop\.broken:build can't be imported: OSError: no licence"
+    ) as error:
+        modelcode.resolve("authors_shop.broken:build", fleet="shops")
+    assert isinstance(error.value.__cause__, OSError)
+
+
+def test_hooks_of_the_same_module_are_found_and_params_passed(package: Path) -> None:
+    text = "from author_models import build\ndef features(frame): return frame\ndef metrics(y_true, y_pred, frame): return {}\n"
+    (package / "model.py").write_text(text)
+    code = modelcode.load("authors_shop.model:build", {"alpha": 3.0}, fleet="shops", probabilities=False)
+    assert code.features is not None
+    assert code.metrics is not None
+    assert code.estimator(1).get_params()["ridge__alpha"] == 3.0
+    without = modelcode.load("author_models:build", {}, fleet="shops", probabilities=False)
+    assert (without.features, without.metrics) == (None, None)
+
+
+def test_open_random_states_are_set_from_the_seed_and_others_left() -> None:
+    states = lambda code, seed: {  # noqa: E731
+        name: value for name, value in code.estimator(seed).get_params().items() if name.endswith("random_state")
+    }
+    forest = ModelCode("author_models:forest", author_models.forest, None, None)
+    assert states(forest, 5) == {"randomforestregressor__random_state": 5}
+    assert states(ModelCode("p", author_models.forest, None, None, {"random_state": 1}), 5) == {
+        "randomforestregressor__random_state": 1
+    }
+    assert states(ModelCode("p", author_models.bagged, None, None), 2**32 - 1) == {
+        "baggingregressor__random_state": 2**32 - 1,
+        "baggingregressor__estimator__random_state": 7,
+    }
+    assert states(ModelCode("p", author_models.build, None, None), 5) == {"ridge__random_state": 5}
+
+
+def version(*paths: str) -> str:
+    modelcode.code_version.cache_clear()
+    return modelcode.code_version(*paths)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda folder: (folder / "model.py").write_text("x = 2"), id="edited"),
+        pytest.param(lambda folder: (folder / "features.sql").write_text("SELECT 2"), id="SQL edited"),
+        pytest.param(lambda folder: (folder / "deep" / "new.py").write_text(""), id="added"),
+        pytest.param(lambda folder: (folder / "model.py").unlink(), id="removed"),
+        pytest.param(lambda folder: (folder / "model.py").rename(folder / "renamed.py"), id="renamed"),
+        pytest.param(lambda folder: (folder / "model.py").rename(folder / "deep" / "model.py"), id="moved"),
+    ],
+)
+@pytest.mark.parametrize("namespace", [False, True], ids=["package", "namespace package"])
+def test_any_change_of_the_authors_package_changes_the_version(package: Path, change: Any, namespace: bool) -> None:
+    if namespace:
+        (package / "__init__.py").unlink()
+    (package / "model.py").write_text("x = 1")
+    (package / "features.sql").write_text("SELECT 1")
+    before = version("authors_shop.model:build")
+    assert version("authors_shop.model:build", "authors_shop:features.sql") == before
+    (package / "notes.txt").write_text("not code")
+    assert version("authors_shop.model:build") == before
+    change(package)
+    assert version("authors_shop.model:build") != before
+
+
+def test_version_names_modelfleets_and_covers_modules_without_a_package(package: Path) -> None:
+    module = package.parent / "single_model.py"
+    module.write_text("x = 1")
+    before = version("single_model:build")
+    assert before.startswith(f"{modelfleet.__version__}+")
+    module.write_text("x = 2")
+    importlib.invalidate_caches()
+    assert len({version("single_model:build"), before, version(), version("authors_shop:build")}) == 4
+    assert version("no_such_package:build") == version()
+
+
+def code(features: Any = None) -> ModelCode:
+    return ModelCode("author_models:build", author_models.build, features, None)
+
+
+ROWS = pa.table(
+    {
+        "store": ["A", "A", "A"],
+        "day": pa.array([1, 2, 3], pa.date32()),
+        "n": pa.array([1, None, 3], pa.int64()),
+        "x": pa.array([0.5, float("nan"), None], pa.float32()),
+        "open": [True, None, False],
+        "kind": ["b", None, "c"],
+        "target": [1.0, 2.0, 3.0],
+    }
+)
+
+
+def test_numbers_and_bools_become_floats_with_nulls_as_nan() -> None:
+    x = modelcode.matrix(ROWS, ("open", "n", "x"), code(), context=("store", "day"))
+    assert isinstance(x, np.ndarray)
+    assert x.dtype == np.float64
+    nan = np.nan
+    np.testing.assert_array_equal(x, [[1, 1, 0.5], [nan, nan, nan], [0, 3, nan]])
+
+
+def test_chunked_columns_become_the_same_matrix() -> None:
+    chunked = pa.concat_tables([ROWS.slice(0, 1), ROWS.slice(1)])
+    one, other = (modelcode.matrix(rows, ("open", "n", "x"), code(), context=()) for rows in (ROWS, chunked))
+    np.testing.assert_array_equal(one, other)
+
+
+def test_features_that_are_not_all_numbers_become_a_frame_in_their_order() -> None:
+    x = modelcode.matrix(ROWS, ("kind", "n"), code(), context=("store", "day"))
+    assert isinstance(x, pd.DataFrame)
+    assert list(x.columns) == ["kind", "n"]
+    assert x["kind"].tolist() == ["b", None, "c"]
+
+
+def test_features_hook_sees_context_and_features_but_no_target() -> None:
+    seen: list[list[str]] = []
+
+    def features(frame: pd.DataFrame) -> pd.DataFrame:
+        seen.append(list(frame.columns))
+        return frame[["n"]] * 2
+
+    x = modelcode.matrix(ROWS, ("n", "store"), code(features), context=("store", "day"))
+    assert seen == [["store", "day", "n"]]
+    assert x["n"].tolist()[0] == 2
+
+
+@pytest.mark.parametrize("rows", [0, 2, 4])
+def test_features_hook_with_another_number_of_rows_is_refused(rows: int) -> None:
+    wrong = code(lambda frame: pd.DataFrame({"n": range(rows)}))
+    with pytest.raises(ModelCodeError, match=rf"features\(\) of author_models:build returned {rows} rows for 3"):
+        modelcode.matrix(ROWS, ("n",), wrong, context=("store",))
+
+
+def test_rows_are_taken_by_position_whatever_the_index() -> None:
+    frame = pd.DataFrame({"n": [1, 2, 3]}, index=[2.5, 0.5, 1.5])
+    assert modelcode.take(frame, slice(1, None))["n"].tolist() == [2, 3]
+    assert modelcode.take(np.array([[1], [2], [3]]), slice(-1, None)).tolist() == [[3]]
