@@ -12,6 +12,8 @@ READY := .venv/.ready
 PYTEST_ARGS ?=
 
 export MODELFLEET_HOME := $(CURDIR)/.modelfleet
+# The demo's source database; another one is named the same way.
+export AIRFLOW_CONN_FLIGHTS_DB ?= sqlite:///$(MODELFLEET_HOME)/source.db
 export PATH := $(VENV)/bin:$(PATH)
 export PYSPARK_PYTHON := $(VENV)/bin/python
 export PYSPARK_DRIVER_PYTHON := $(VENV)/bin/python
@@ -76,7 +78,7 @@ airflow: setup ## Serve the Airflow UI on the demo's home
 .PHONY: mlflow
 mlflow: setup ## Serve the two registries: staging on port 5001, production on port 5002
 	@.venv/bin/python -c 'from modelfleet import registry; registry.ensure("staging"); registry.ensure("production")'
-	export MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false
+	export MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false MLFLOW_DISABLE_TELEMETRY=true
 	serve() {
 	  echo "$$1 registry: http://127.0.0.1:$$2"
 	  .venv/bin/mlflow server --backend-store-uri "sqlite:///$(MODELFLEET_HOME)/mlflow/$$1.db" --workers 1 --host 127.0.0.1 --port $$2 &

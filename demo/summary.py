@@ -114,7 +114,10 @@ def _mean_seconds(lake: Lake, fleet: str, pipeline: str, intervals: Iterable[str
 def _places() -> Iterable[tuple[str, str]]:
     home = settings.home()
     yield "Lake", Lake.open().location(FLEETS[0]).removesuffix(f"/{FLEETS[0]}")
-    yield "Warehouse", f"{_shown(settings.warehouse())}  (tables models, decisions, runs; view {FLEETS[0]}_predictions)"
+    yield (
+        "Warehouse",
+        f"{_shown(settings.warehouse())}  (tables runs, models, decisions; view {FLEETS[0]}_predictions_latest)",
+    )
     yield (
         "MLflow",
         f"make mlflow, then http://127.0.0.1:5001 (staging), http://127.0.0.1:5002 (production); in {home / 'mlflow'}",

@@ -42,7 +42,7 @@ HEALTHY: tuple[Key, ...] = (
     ("", 4),
     (None, 5),
     ("\u00fcn\u00ef \u4e95 %41", 2**53 + 1),
-    ("it's \"q\"; DROP TABLE x--", -7),
+    ('it\'s "q"; DROP TABLE x--', -7),
     ("plain", None),
     ("plain", 8),
     ("!null", 5),
@@ -126,7 +126,9 @@ class World:
         }
 
     def with_spec(self, **changes: Any) -> World:
-        return replace(self, spec=FleetSpec(**{**{n: getattr(self.spec, n) for n in FleetSpec.model_fields}, **changes}))
+        return replace(
+            self, spec=FleetSpec(**{**{n: getattr(self.spec, n) for n in FleetSpec.model_fields}, **changes})
+        )
 
     def open(self, pipeline: str, interval: str, **options: Any) -> RunRef:
         return open_run(self.spec, pipeline, interval, **options)

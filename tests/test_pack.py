@@ -158,7 +158,7 @@ def rows_of(lake: Lake) -> pa.Table:
         ("trained_attempt", "another", False),
         ("mae", 99.0, True),
         ("baseline_value", None, True),
-        ("message", "text", True),
+        ("message", "text", False),
         ("model_digest", "0", True),
         ("fingerprint", "0", True),
         ("n_rows", 1, True),

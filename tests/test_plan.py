@@ -73,7 +73,7 @@ def test_steps_name_what_they_read_and_write(spec: FleetSpec) -> None:
     assert "code:shop.demand:build" in steps["train", "train"].reads
     assert "rules: 2 each, 1 fleet" in steps["promote", "decide"].reads
     assert "shadow" in steps["promote", "decide"].purpose
-    assert steps["score", "load"].writes == ("warehouse:demand_predictions",)
+    assert steps["score", "load"].writes == ("warehouse:demand_predictions", "warehouse:runs")
     for step in plan(spec):
         assert step.purpose
         assert step.writes

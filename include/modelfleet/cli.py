@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum, auto
 from functools import wraps
@@ -109,7 +109,8 @@ def validate(
     file: Annotated[Path | None, typer.Argument(help="One fleet file; default: all in the dags folder.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check fleet files: every field, every rule, and that the model code can be imported and built."""
+    """Check fleet files: every field, rule and expectation, and that the model code can be imported and built."""
+    from modelfleet.quality import checks, validate_against_gx
     from modelfleet.steps.inputs import check_code
 
     if file is None:
@@ -120,6 +121,7 @@ def validate(
     for spec in specs:
         try:
             check_code(spec)
+            validate_against_gx(checks(spec.quality))
         except ModelfleetError as exc:
             findings.append(str(exc))
     if as_json:
@@ -127,9 +129,7 @@ def validate(
     else:
         for spec in specs:
             out.print(f"[green]read[/green]  {spec.name}  ({spec.source})", highlight=False)
-        for finding in findings:
-            err.print("[red]error[/red] ", end="")
-            err.print(finding, markup=False, highlight=False)
+        _print_errors(findings)
     if findings:
         raise typer.Exit(1)
 
@@ -142,11 +142,18 @@ def status(
     """Champions, the runs in force, and which of them are stale."""
     from modelfleet.status import fleet_status
 
-    specs = [_spec(fleet)] if fleet else list(loader.load_fleets(settings.dags_folder()).values())
-    found = [fleet_status(spec) for spec in specs]
+    every = loader.Fleets() if fleet else loader.load_fleets(settings.dags_folder(), on_error="collect")
+    found = [fleet_status(spec) for spec in ([_spec(fleet)] if fleet else every.values())]
     if as_json:
         _print_json(found)
-        return
+    else:
+        _print_status(found)
+    _print_errors(str(error) for error in every.errors)
+    if every.errors:
+        raise typer.Exit(1)
+
+
+def _print_status(found: list[dict[str, Any]]) -> None:
     for state in found:
         champion = state["champion"] or {}
         served = champion.get("error") or (
@@ -272,6 +279,12 @@ def _text(value: object) -> str:
     if isinstance(value, dict):
         return "{" + ", ".join(f"{k}: {_text(v)}" for k, v in value.items()) + "}"
     return "" if value is None else str(value)
+
+
+def _print_errors(errors: Iterable[str]) -> None:
+    for error in errors:
+        err.print("[red]error[/red] ", end="")
+        err.print(error, markup=False, highlight=False)
 
 
 def _print_json(value: object) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from modelfleet import engine, keys, prepare, slices
 from modelfleet.errors import DataError, bounded
+from modelfleet.ingest.schema import lake_type
 from modelfleet.ingest.time import Cut
 from modelfleet.interval import Interval
 from modelfleet.lake.buckets import BucketPlace, BucketResult, finish, kept
@@ -114,7 +115,7 @@ def build(
     buckets = _bucket_count(sum(entry.bytes for s in sources for entry in s.entries), engine.parallelism(spark))
     place = BucketPlace.of(attempt, "dataset", fingerprint=fingerprint, buckets=buckets)
     layout = _Layout(lake, place, columns, span)
-    done = kept(lake, attempt, "dataset", place)
+    done = {} if attempt.options.get("force") else kept(lake, attempt, "dataset", place)
     if spec.data.prepare is None:
         schema = tables[0].schema
         check_columns(schema, columns)
@@ -197,7 +198,11 @@ def _bucket_count(stored_bytes: int, cores: int) -> int:
 
 
 def _selected(schema: pa.Schema, columns: Columns) -> list[pa.Field]:
-    return [schema.field(name) for name in columns.all]
+    """The columns in the types of the lake: what `prepare` made of them may be narrower, or decimal."""
+    import pyarrow as pa
+
+    kinds = {name: lake_type(schema.field(name).type) or schema.field(name).type for name in columns.all}
+    return [pa.field(name, kind) for name, kind in kinds.items()]
 
 
 def _split_files(

@@ -146,7 +146,7 @@ def matrix(rows: pa.Table, features: Sequence[str], code: ModelCode, *, context:
     return _frame(rows, features)
 
 
-def take(x: Matrix, rows: slice) -> Matrix:
+def take(x: Matrix, rows: slice | np.ndarray) -> Matrix:
     """Rows of a matrix by position, whatever index the author's ``features(frame)`` gave it."""
     return x.iloc[rows] if hasattr(x, "iloc") else x[rows]
 

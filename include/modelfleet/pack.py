@@ -30,7 +30,7 @@ FORMAT = 2
 HEADER = "pack.json"
 MODEL = "model"
 HASH = "_hash"
-_UNDIGESTED = (HASH, MODEL, "fit_seconds", "trained_attempt")
+_UNDIGESTED = (HASH, MODEL, "fit_seconds", "trained_attempt", "message")
 """Columns that may differ between two runs with the same result."""
 
 

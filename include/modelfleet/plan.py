@@ -147,7 +147,7 @@ def _promote(spec: FleetSpec) -> tuple[Step, ...]:
             "python",
             "compute",
             (f"lake:{spec.name}/train", f"rules: {len(spec.gate.each)} each, {len(spec.gate.fleet)} fleet"),
-            (f"{place}/<attempt>/decide", "warehouse:decisions"),
+            (f"{place}/<attempt>/decide",),
             f"one decision per model (mode {spec.gate.mode})",
         ),
         Step(
@@ -165,7 +165,7 @@ def _promote(spec: FleetSpec) -> tuple[Step, ...]:
             "python",
             "outputs",
             (),
-            (f"{place}/manifest.json", "warehouse:runs"),
+            (f"{place}/manifest.json", "warehouse:decisions", "warehouse:runs"),
             "put the attempt in force",
         ),
     )
@@ -191,7 +191,7 @@ def _score(spec: FleetSpec) -> tuple[Step, ...]:
             "python",
             "outputs",
             (f"{place}/<attempt>/score",),
-            (f"warehouse:{spec.name}_predictions",),
+            (f"warehouse:{spec.name}_predictions", "warehouse:runs"),
             "load the predictions",
         ),
     )

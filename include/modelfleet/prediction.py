@@ -41,7 +41,7 @@ def short(message: str) -> str:
     return message[:MESSAGE_LIMIT].encode("utf-8", "backslashreplace").decode()[:MESSAGE_LIMIT]
 
 
-def raised(exc: Exception) -> str:
+def raised(exc: BaseException) -> str:
     """An exception of the author's code as a message; its own text may raise too."""
     try:
         return f"{type(exc).__name__}: {exc}"
@@ -57,7 +57,7 @@ def fit(build: Callable[[], Any], x: modelcode.Matrix, y: np.ndarray) -> Any:
     try:
         estimator = build()
         estimator.fit(x, y)
-    except Exception as exc:
+    except (Exception, SystemExit) as exc:
         raise NoModelError("failed", Reason.FIT_RAISED, raised(exc)) from exc
     return estimator
 

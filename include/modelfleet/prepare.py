@@ -126,7 +126,9 @@ def failures(spec: FleetSpec) -> Iterator[None]:
         ours = _OURS.search(str(exc))
         if ours is not None and issubclass(kind := getattr(errors, ours[1], type(None)), ModelfleetError):
             raise kind(ours[2].strip()) from exc
-        shown = [line for line in str(exc).splitlines() if line.strip() and not line.startswith(("\t", "  ", "Traceback"))]
+        shown = [
+            line for line in str(exc).splitlines() if line.strip() and not line.startswith(("\t", "  ", "Traceback"))
+        ]
         text = " ".join(shown)[:1000]
         raise ModelCodeError(
             f"fleet {spec.name!r}: prepare {spec.data.prepare} failed while its rows were made: {type(exc).__name__}: {text}"

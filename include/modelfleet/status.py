@@ -174,7 +174,7 @@ def _serving_pack(spec: FleetSpec) -> pack.Pack | None:
     version: FleetVersion | None = registry.champion(spec.name)
     if version is None:
         return None
-    return pack.Pack.in_lake(Lake.open(), version.pack_manifest, digest=version.tags.get("header_digest"))
+    return pack.Pack.in_lake(Lake.open(), version.pack_manifest, digest=version.header_digest)
 
 
 def _trained_pack(lake: Lake, spec: FleetSpec) -> pack.Pack | None:

@@ -87,6 +87,10 @@ class _Rows:
     times: np.ndarray
     train: int
     n_null: int
+    whole: pa.Table
+    """The rows without a target too: the author's features() sees them, as it does when scoring."""
+    valid: np.ndarray
+    """Which rows of `whole` those of `table` are; shape (rows of whole,)."""
 
 
 @dataclass
@@ -155,7 +159,7 @@ class BucketTrainer:
 
     def _train(self, key: str, rows: _Rows, row: dict[str, Any]) -> None:
         _see_whether_it_can_be_trained(rows, self.plan)
-        x = _features(rows.table, self.plan, self.code)
+        x = _features(rows, self.plan, self.code)
         build = partial(self.code.estimator, keys.seed_of(key))
         cut, test = rows.train, slice(rows.train, len(rows.y))
         model = fit(build, modelcode.take(x, slice(0, cut)), rows.y[:cut])
@@ -196,6 +200,9 @@ class BucketTrainer:
             or np.datetime64(champion["window_end"].replace(tzinfo=None), "us") >= rows.times[test.start]
         ):
             return {"champion_status": ChampionStatus.NOT_COMPARABLE}
+        if not set(pack.features_of(champion)) <= set(rows.table.column_names):
+            # The spec has dropped a column it needs: it can't be judged here, and would block every promotion.
+            return {"champion_status": ChampionStatus.NOT_COMPARABLE}
         try:
             model = pack.load_model(champion[pack.MODEL], champion["model_digest"])
             x = modelcode.take(self._champions_matrix(champion, rows, x), test)
@@ -213,12 +220,12 @@ class BucketTrainer:
         if (features, path) == (plan.columns.features, plan.model):
             return x
         code = modelcode.imported(path, {}, fleet=plan.columns.fleet)
-        return modelcode.matrix(rows.table, features, code, context=(*plan.columns.keys, plan.columns.time))
+        return _matrix(rows, features, plan, code)
 
 
 def _usable(part: pa.Table, plan: TrainingPlan) -> _Rows:
     assert plan.columns.target is not None
-    y = modelcode.numbers(part.column(plan.columns.target))
+    whole, y = part, modelcode.numbers(part.column(plan.columns.target))
     valid = ~np.isnan(y)
     if not valid.all():
         import pyarrow as pa
@@ -226,7 +233,8 @@ def _usable(part: pa.Table, plan: TrainingPlan) -> _Rows:
         part, y = part.filter(pa.array(valid)), y[valid]
     times = wall_times(part.column(plan.columns.time))
     cutoff = _cutoff(part.schema.field(plan.columns.time).type, plan.cutoff)
-    return _Rows(part, y, times, int(np.searchsorted(times, cutoff, side="left")), int((~valid).sum()))
+    train = int(np.searchsorted(times, cutoff, side="left"))
+    return _Rows(part, y, times, train, int((~valid).sum()), whole, valid)
 
 
 def wall_times(column: pa.ChunkedArray) -> np.ndarray:
@@ -281,9 +289,15 @@ def _null_count(column: pa.ChunkedArray) -> int:
     return int(pc.sum(pc.is_null(column, nan_is_null=True)).as_py())
 
 
-def _features(table: pa.Table, plan: TrainingPlan, code: modelcode.ModelCode) -> modelcode.Matrix:
+def _matrix(rows: _Rows, features: Sequence[str], plan: TrainingPlan, code: modelcode.ModelCode) -> modelcode.Matrix:
+    """The matrix of the rows with a target, made from all rows."""
+    x = modelcode.matrix(rows.whole, features, code, context=(*plan.columns.keys, plan.columns.time))
+    return x if rows.n_null == 0 else modelcode.take(x, np.flatnonzero(rows.valid))
+
+
+def _features(rows: _Rows, plan: TrainingPlan, code: modelcode.ModelCode) -> modelcode.Matrix:
     try:
-        return modelcode.matrix(table, plan.columns.features, code, context=(*plan.columns.keys, plan.columns.time))
+        return _matrix(rows, plan.columns.features, plan, code)
     except ModelCodeError as exc:
         raise NoModelError("failed", Reason.FEATURES_RAISED, exc.message) from exc
     except Exception as exc:

@@ -58,7 +58,9 @@ def failing(world: World, pipeline: str, interval: str, **options: Any) -> Model
             id="no such time column",
         ),
         pytest.param(
-            SqlTable("wells_db", "readings", time="read_at", columns=("reading", "well", "pad", "flow", "read_at", "depths")),
+            SqlTable(
+                "wells_db", "readings", time="read_at", columns=("reading", "well", "pad", "flow", "read_at", "depths")
+            ),
             DataError,
             "there is no column 'depths'; there is 'depth'",
             False,
@@ -81,7 +83,11 @@ def failing(world: World, pipeline: str, interval: str, **options: Any) -> Model
     ],
 )
 def test_source_that_can_not_be_read(
-    table: SqlTable, kind: type[ModelfleetError], message: str, retryable: bool, new_world: World,
+    table: SqlTable,
+    kind: type[ModelfleetError],
+    message: str,
+    retryable: bool,
+    new_world: World,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_AWAY_DB", "postgresql://someone:hunter2@127.0.0.1:9/wells")
@@ -227,7 +233,9 @@ def test_key_whose_type_changed_is_not_mixed_with_the_champions(world: World) ->
 
     error = failing(world, "promote", BULK)
 
-    assert "the keys of 2024-03-31 are well (string), pad (string), the champion's well (string), pad (int)" in str(error)
+    assert "the keys of 2024-03-31 are well (string), pad (string), the champion's well (string), pad (int)" in str(
+        error
+    )
     assert getattr(registry.champion("wells"), "version", None) == 1
 
 
@@ -239,7 +247,10 @@ def test_key_whose_type_changed_is_not_mixed_with_the_champions(world: World) ->
     [
         ({"model": "wells.pumps:build"}, "wells.pumps:build can't be imported: ModuleNotFoundError"),
         ({"model": "wells.gauges:builds"}, "wells.gauges:builds: module 'wells.gauges' has no callable 'builds'"),
-        ({"model": "wells.gauges:build_nothing"}, "wells.gauges:build_nothing returned object, which has no fit, predict"),
+        (
+            {"model": "wells.gauges:build_nothing"},
+            "wells.gauges:build_nothing returned object, which has no fit, predict",
+        ),
         ({"params": {"beta": 1}}, "wells.gauges:build could not be called with params {'beta': 1}: TypeError"),
         ({"data": Data(TABLE, prepare="wells.preparing:nope")}, "has no callable 'nope'"),
         ({"data": Data(TABLE, prepare="wells:nope.sql")}, "prepare wells:nope.sql can't be read"),
@@ -278,7 +289,10 @@ PREPARES = [
     ("wells:without_keys.sql", "the prepared rows have no column 'pad'; they have"),
     ("wells.preparing:raising", "prepare wells.preparing:raising failed: KeyError: 'no such well'"),
     ("wells:raising.sql", "prepare wells:raising.sql failed: AnalysisException"),
-    ("wells.preparing:raising_on_rows", "prepare wells.preparing:raising_on_rows failed while its rows were made: SparkRuntimeException: [USER_RAISED_EXCEPTION] bad row"),
+    (
+        "wells.preparing:raising_on_rows",
+        "prepare wells.preparing:raising_on_rows failed while its rows were made: SparkRuntimeException: [USER_RAISED_EXCEPTION] bad row",
+    ),
     ("wells.preparing:raising_in_python", "failed while its rows were made: PythonException"),
     ("wells.preparing:no_frame", "prepare wells.preparing:no_frame returned str, not a Spark DataFrame"),
     ("wells.preparing:nothing", "the prepared rows are empty"),
@@ -319,7 +333,9 @@ def test_file_of_the_lake_that_was_damaged_is_said_also_when_spark_reads_it(worl
 
 
 def test_failing_expectation_stops_before_training_and_says_what_and_where(world: World) -> None:
-    quality = Quality(between={"depth": (0, 200)}, sensitive=("depth",), not_null=("pressure",), warn=("not_null.pressure",))
+    quality = Quality(
+        between={"depth": (0, 200)}, sensitive=("depth",), not_null=("pressure",), warn=("not_null.pressure",)
+    )
     spec = world.with_spec(quality=quality)
 
     error = failing(spec, "train", BULK)
@@ -332,7 +348,9 @@ def test_failing_expectation_stops_before_training_and_says_what_and_where(world
 
 
 def test_training_window_without_rows_says_so(world: World) -> None:
-    error = failing_to_open(world.with_spec(training=Training(window="5D", holdout="2D", min_rows=20)), "train", "2025-01-01")
+    error = failing_to_open(
+        world.with_spec(training=Training(window="5D", holdout="2D", min_rows=20)), "train", "2025-01-01"
+    )
     assert "no rows to train on" in str(error)
     assert f"ingested are {BULK}" in str(error)
 

@@ -83,7 +83,9 @@ def test_predictions_say_what_served_and_no_partition_is_left_out(world: World) 
     outcomes = world.output("score", DAY, "score", "outcomes")
     assert sorted(outcomes.column("partition").to_pylist()) == sorted(partitions)
     counted = Counter(outcomes.column("outcome").to_pylist())
-    assert counted == {name: n for name, n in facts.items() if name in ("scored", "fallback", "failed", "no_model") and n}
+    assert counted == {
+        name: n for name, n in facts.items() if name in ("scored", "fallback", "failed", "no_model") and n
+    }
     assert sum(counted.values()) == facts["partitions"]
 
 
@@ -119,8 +121,10 @@ def test_actuals_that_arrive_make_the_scoring_stale_and_earlier_issues_stay(worl
     second = world.committed("score", DAY).attempt
     assert set(latest.column("attempt").to_pylist()) == {second}
     assert Counter(every.column("attempt").to_pylist()) == {first: before.num_rows, second: latest.num_rows}
-    assert every.filter(pc.equal(every.column("attempt"), first)).select(["reading", "prediction"]).equals(
-        before.select(["reading", "prediction"])
+    assert (
+        every.filter(pc.equal(every.column("attempt"), first))
+        .select(["reading", "prediction"])
+        .equals(before.select(["reading", "prediction"]))
     )
     assert moved(before, latest) > 0
 

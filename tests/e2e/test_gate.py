@@ -204,7 +204,9 @@ def test_promotion_during_a_scoring_run_does_not_change_what_it_uses(world: Worl
 
     world.finish(ref, only=("score", "commit", "load"))
 
-    rows = [r for r in world.warehouse.predictions("wells", DAY, latest=False).to_pylist() if r["attempt"] == ref.attempt]
+    rows = [
+        r for r in world.warehouse.predictions("wells", DAY, latest=False).to_pylist() if r["attempt"] == ref.attempt
+    ]
     assert {row["model_version"] for row in rows} == {1}
     assert {row["reading"]: row["prediction"] for row in rows} == before
     assert len(rows) == ROWS_A_DAY * (len(EXPECTED) + 1)

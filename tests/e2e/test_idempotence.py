@@ -54,9 +54,9 @@ def test_whole_pipelines_run_again_take_everything_over(world: World) -> None:
 
     assert contents(world) == before
     assert {name: world.committed(*name).digest for name in digests} == digests
-    assert {r["status"] for r in world.warehouse.runs("wells") if r["attempt"] == world.committed("train", BULK).attempt} == {
-        "reused"
-    }
+    assert {
+        r["status"] for r in world.warehouse.runs("wells") if r["attempt"] == world.committed("train", BULK).attempt
+    } == {"reused"}
 
 
 def test_forced_repetition_gives_the_same_digests(world: World) -> None:
@@ -237,7 +237,9 @@ def query(world: World, sql: str) -> list[tuple[object, ...]]:
 
 def contents(world: World) -> dict[str, object]:
     """All that a repetition must not add to: rows of the warehouse, runs and versions in MLflow."""
-    tables = [name for (name,) in query(world, "SELECT name FROM sqlite_master WHERE type = 'table' AND name <> 'runs'")]
+    tables = [
+        name for (name,) in query(world, "SELECT name FROM sqlite_master WHERE type = 'table' AND name <> 'runs'")
+    ]
     rows = {name: sorted(query(world, f'SELECT * FROM "{name}"'), key=repr) for name in tables}
     registered = {}
     for role in ("staging", "production"):

@@ -102,15 +102,14 @@ class StepOperator(FleetOperator):
 class AnnounceOperator(FleetOperator):
     """Send the asset event that starts the next pipeline, unless the run is one that starts nothing.
 
-    An ingest marked train-only, or one that changed nothing, is not scored: the task is skipped and no event sent.
+    An ingest marked train-only is not scored: the task is skipped and no event sent. One that changed nothing is
+    announced again, for the event of the first may have been lost; scoring then takes over what it has.
     """
 
     def execute(self, context: Context) -> None:
         facts = context["ti"].xcom_pull(task_ids="commit")
         if facts["train_only"]:
             raise AirflowSkipException("this interval is for training only; it is not scored")
-        if facts["unchanged"]:
-            raise AirflowSkipException("the rows are those committed before; nothing to score again")
 
 
 class RescoreOperator(FleetOperator):

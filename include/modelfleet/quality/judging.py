@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,15 +66,17 @@ def judge(
     interval: str,
     docs_dir: Path | None = None,
     row_label: Sequence[str] = (),
+    absent: Collection[str] = (),
 ) -> QualityResult:
     """Judge `rows` (a pyarrow Table or Dataset) by `quality`; failing checks are in the result, not raised.
 
     `interval` is the key. `row_label` names columns that identify a row to its reader: their values stand beside the
-    row numbers of examples, except sensitive ones. With `docs_dir`, Data Docs are written there.
+    row numbers of examples, except sensitive ones. With `docs_dir`, Data Docs are written there. Checks of `absent`
+    columns are left out: the target is not there when scoring.
 
     :raises DataError: when a check is unknown to Great Expectations or its arguments are wrong.
     """
-    wanted = checks(quality)
+    wanted = tuple(check for check in checks(quality) if not set(check.columns) & set(absent))
     count = rows.num_rows if hasattr(rows, "num_rows") else rows.count_rows()
     if not wanted:
         return QualityResult(fleet, interval, count)

@@ -9,6 +9,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from modelfleet.errors import CorruptionError
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -111,8 +113,22 @@ class FleetVersion:
 
     @property
     def pack_digest(self) -> str:
-        """The digest the pack's files must have before they are unpickled."""
+        """The digest of the pack's content: the same models, the same digest."""
         return self.tags["pack_digest"]
+
+    @property
+    def header_digest(self) -> str:
+        """The digest the pack's header must have before any of its models is unpickled.
+
+        :raises CorruptionError: when the version has none: its pack can't be trusted.
+        """
+        digest = self.tags.get("header_digest")
+        if not digest:
+            raise CorruptionError(
+                f"fleet {self.fleet!r}: version {self.version} in the registry lacks the tag header_digest",
+                hint="its pack can't be checked and is not read; roll back to a version that has one",
+            )
+        return digest
 
     @property
     def pack_manifest(self) -> str:

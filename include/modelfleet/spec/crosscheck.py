@@ -16,7 +16,18 @@ if TYPE_CHECKING:
 
 RESERVED = frozenset(
     (
-        *("partition", "status", "reason", "message", "serves", "candidate", "features", "model", "_hash", "_partition"),
+        *(
+            "partition",
+            "status",
+            "reason",
+            "message",
+            "serves",
+            "candidate",
+            "features",
+            "model",
+            "_hash",
+            "_partition",
+        ),
         *("n_rows", "n_null_target", "n_train", "n_test", "baseline_value", "baseline_status", "champion_status"),
         *(
             "window_start",

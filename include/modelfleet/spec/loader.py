@@ -185,10 +185,10 @@ def _execute(file: Path) -> None:
 
 @contextmanager
 def _importable(folder: Path) -> Iterator[None]:
-    """A fleet file may import modules beside it, as under Airflow."""
-    sys.path.insert(0, str(folder))
+    """A fleet file may import modules beside it, after all others as under Airflow: dags/flights.py hides no package."""
+    before = list(sys.path)
+    sys.path.append(str(folder))
     try:
         yield
     finally:
-        if str(folder) in sys.path:
-            sys.path.remove(str(folder))
+        sys.path[:] = [place for place in sys.path if place != str(folder) or place in before]

@@ -44,7 +44,8 @@ def commit(ctx: Context) -> StepResult:
         ctx.lake, ctx.attempt, status=status, steps=[extracted], facts={**extracted.facts, "unchanged": unchanged}
     )
     record_done(ctx, status=status, rows=main, counts=rows)
-    return StepResult({}, manifest.digest, {"rows": rows, "unchanged": unchanged, **_options(ctx)})
+    # From the manifest: when the step is repeated, its first commit stands.
+    return StepResult({}, manifest.digest, {"rows": rows, "unchanged": manifest.facts["unchanged"], **_options(ctx)})
 
 
 def _rows_read(ctx: Context) -> Callable[[str, int], None] | None:

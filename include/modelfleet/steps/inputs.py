@@ -155,7 +155,7 @@ def opponent(fleet: str, lineage: str) -> FleetVersion | None:
 
 
 def sources(lake: Lake, spec: FleetSpec, inputs: Mapping[str, Json]) -> list[Source]:
-    """The tables of the pinned ingests; of snapshots and references only the latest counts."""
+    """The tables of the pinned ingests; of those without a time, only the latest counts."""
     ingests = []
     for name, used in inputs.items():
         pipeline, _, key = name.partition("/")
@@ -168,10 +168,7 @@ def sources(lake: Lake, spec: FleetSpec, inputs: Mapping[str, Json]) -> list[Sou
     listed = []
     for name, table in spec.data.tables.items():
         parts = [(interval, tables[name]) for interval, tables in ingests if name in tables]
-        if parts and parts[-1][1].kind != "interval":
-            first, last = parts[0][0], parts[-1][0]
-            parts = [(Interval(last.key, first.start, last.end), parts[-1][1])]
-        listed.append(Source(name, table, tuple(parts)))
+        listed.append(Source(name, table, tuple(parts if table.time else parts[-1:])))
     return listed
 
 
@@ -246,14 +243,13 @@ def _ingest_inputs(ingests: list[RunManifest]) -> dict[str, Json]:
 def _champion_input(version: FleetVersion | None) -> dict[str, Json]:
     if version is None:
         return {}
-    tags = version.tags
     return {
         "champion": {
             "version": version.version,
             "interval": version.interval,
             "digest": version.pack_digest,
             "pack": version.pack_manifest,
-            "header_digest": tags.get("header_digest"),
+            "header_digest": version.header_digest,
         }
     }
 
@@ -278,7 +274,7 @@ def _check_champions_code(spec: FleetSpec, header: pack.PackHeader) -> None:
 
 
 def _header_of(lake: Lake, version: FleetVersion) -> pack.PackHeader:
-    return pack.Pack.in_lake(lake, version.pack_manifest, digest=version.tags.get("header_digest")).header
+    return pack.Pack.in_lake(lake, version.pack_manifest, digest=version.header_digest).header
 
 
 def _version(number: int | None) -> str:

@@ -98,7 +98,14 @@ def judge(ctx: Context) -> StepResult:
     rows = _prepared_rows(ctx)
     with tempfile.TemporaryDirectory(prefix="modelfleet-quality-") as temporary:
         docs = Path(temporary) / "data_docs"
-        result = quality.judge(ctx.spec.quality, rows, fleet=ctx.spec.name, interval=ctx.interval, docs_dir=docs)
+        result = quality.judge(
+            ctx.spec.quality,
+            rows,
+            fleet=ctx.spec.name,
+            interval=ctx.interval,
+            docs_dir=docs,
+            absent=() if ctx.attempt.pipeline == "train" else (ctx.spec.problem.target,),
+        )
         entries = _keep_docs(ctx, docs)
     # Kept under the attempt whatever the verdict; a failed run is read there.
     pages = [entry.path for entry in entries if entry.path.endswith("index.html")]

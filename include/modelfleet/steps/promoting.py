@@ -166,7 +166,10 @@ def _feature_types(
     """The types of all columns that a serving model reads: the challenger's, and what kept champions read beside."""
     read = {name for text in {row["features"] for row in serving} for name in pack.features_of({"features": text})}
     earlier = {} if champion is None else champion.feature_types
-    return {**challenger.feature_types, **{n: kind for n, kind in earlier.items() if n in read - set(challenger.features)}}
+    return {
+        **challenger.feature_types,
+        **{n: kind for n, kind in earlier.items() if n in read - set(challenger.features)},
+    }
 
 
 def _chosen(challengers: pa.Table, champions: pa.Table | None, decisions: dict[str, str]) -> pa.Table:

@@ -177,6 +177,7 @@ def open_run(
     )
     ref = RunRef(spec.name, pipeline, pinned.interval.key, attempt.id)
     _record(attempt, "running")
+    Warehouse.open().forget_run(spec.name, pipeline, pinned.interval.key, _not_started(pinned.interval.key))
     return ref
 
 
@@ -214,7 +215,7 @@ def record_not_started(spec: FleetSpec, pipeline: str, interval: str, *, status:
         spec.name,
         pipeline,
         interval,
-        f"not-started-{interval}",
+        _not_started(interval),
         status=status,
         message=message,
         started_at=datetime.now(UTC),
@@ -222,6 +223,10 @@ def record_not_started(spec: FleetSpec, pipeline: str, interval: str, *, status:
         rows=0,
         spec_digest=spec.digest,
     )
+
+
+def _not_started(interval: str) -> str:
+    return f"not-started-{interval}"
 
 
 def _run_or_reuse(ctx: Context, step: str, function: StepFunction) -> StepManifest:

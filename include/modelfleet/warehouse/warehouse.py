@@ -76,6 +76,12 @@ class Warehouse(Reader):
             statement = self._insert(RUNS).values(**key, **{**given, "started_at": started_at or datetime.now(UTC)})
             connection.execute(statement.on_conflict_do_update(index_elements=list(key), set_=changed))
 
+    def forget_run(self, fleet: str, pipeline: str, interval: str, attempt: str) -> None:
+        """Remove the row of a run, such as one that had waited; nothing happens where there is none."""
+        key = {"fleet": fleet, "pipeline": pipeline, "interval": interval, "attempt": attempt}
+        with self.database.writing() as connection:
+            connection.execute(RUNS.delete().where(*(RUNS.c[name] == value for name, value in key.items())))
+
     def record_incident(
         self,
         *,
