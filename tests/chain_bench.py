@@ -239,7 +239,7 @@ def _is_there(key: Key, day: date, hour: int, bulk: bool) -> bool:
     if key == UNKNOWN:
         return not bulk
     if key[0] == "single":
-        return str(day) == "2024-02-01" and hour == 9 or not bulk
+        return (str(day) == "2024-02-01" and hour == 9) or not bulk
     if key[0] == "young":
         return day >= CUTOFF
     if key == LONE and bulk and day >= CUTOFF:

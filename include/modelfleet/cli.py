@@ -235,6 +235,7 @@ def _run_pipeline(spec: FleetSpec, pipeline: str, ref: Any) -> None:
     from modelfleet.steps.runner import open_context, run_step
 
     context = open_context(ref)
+    told: dict[str, Any] = {}
     for step in steps_of(spec, pipeline):
         if step.name == "pin":
             continue
@@ -242,7 +243,8 @@ def _run_pipeline(spec: FleetSpec, pipeline: str, ref: Any) -> None:
             context.progress = report
             facts = run_step(ref, step.name, context=context)
         note = f"taken over from {facts['reused_from']}" if facts["reused_from"] else f"{facts['seconds']:.1f} s"
-        out.print(f"[green]{pipeline:8}[/green]{step.name:10}{note:14} {_facts(facts)}", highlight=False)
+        out.print(f"[green]{pipeline:8}[/green]{step.name:10}{note:14} {_facts(facts, told)}", highlight=False)
+        told |= facts
 
 
 @contextmanager
@@ -263,12 +265,16 @@ def _spec(fleet: str) -> FleetSpec:
     return loader.load_fleet(fleet, settings.dags_folder())
 
 
-def _facts(facts: dict[str, Any]) -> str:
+def _facts(facts: dict[str, Any], told: dict[str, Any]) -> str:
+    """A step's facts, without those that an earlier step of the run has told."""
     quiet = {"digest", "reused_from", "seconds", "tables", "schema", "bytes", "key_types", "run_id", "buckets"}
     shown = {
         k: v
         for k, v in facts.items()
-        if k not in quiet and not k.startswith(("median_", "baseline_", "data_")) and v not in (None, [], {})
+        if k not in quiet
+        and (k not in told or told[k] != v)
+        and not k.startswith(("median_", "baseline_", "data_"))
+        and v not in (None, [], {})
     }
     return ", ".join(f"{name} {_text(value)}" for name, value in shown.items())
 

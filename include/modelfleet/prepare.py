@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from modelfleet.spec import FleetSpec, LakeTable, SqlTable
 
 
+SMALL_BYTES = 2 << 20
+"""Tables whose files take no more than this are handed to Spark by the driver."""
+
+
 @dataclass(frozen=True)
 class Source:
     """One table of a run's inputs: what each interval's ingest committed of it."""
@@ -124,7 +128,8 @@ def failures(spec: FleetSpec) -> Iterator[None]:
         yield
     except PySparkException as exc:
         ours = _OURS.search(str(exc))
-        if ours is not None and issubclass(kind := getattr(errors, ours[1], type(None)), ModelfleetError):
+        kind = getattr(errors, ours[1], None) if ours else None
+        if ours and isinstance(kind, type) and issubclass(kind, ModelfleetError):
             raise kind(ours[2].strip()) from exc
         shown = [
             line for line in str(exc).splitlines() if line.strip() and not line.startswith(("\t", "  ", "Traceback"))
@@ -158,7 +163,11 @@ def arrow_schema(frame: Any) -> pa.Schema:
 
 
 def _frame(spark: SparkSession, table: Unified) -> DataFrame:
-    """A table as a DataFrame: each Spark task reads its share of the files."""
+    """A table as a DataFrame: a small one is handed over whole, of others each Spark task reads its share of the files.
+
+    Spark then knows that the small one is small, so it joins it without a shuffle, and starts no worker to read it.
+    """
+    import pyarrow as pa
     from pyspark.sql.pandas.types import from_arrow_schema
 
     try:
@@ -170,6 +179,10 @@ def _frame(spark: SparkSession, table: Unified) -> DataFrame:
     chunks = table.chunks()
     if not chunks:
         return spark.createDataFrame([], schema)
+    if sum(chunk.entry.bytes for chunk in chunks) <= SMALL_BYTES:
+        lake = Lake.open()
+        batches = [batch for chunk in chunks for batch in read(table, chunk, lake)]
+        return spark.createDataFrame(pa.Table.from_batches(batches, table.schema), schema)
     positions = spark.range(0, len(chunks), 1, len(chunks))
     return positions.mapInArrow(partial(_read_chunks, table, chunks, Lake.open()), schema)
 

@@ -279,7 +279,7 @@ def test_champion_whose_code_is_gone_fails_before_data_is_read(world: World, mon
     world.run("ingest", DAY)
     monkeypatch.setitem(sys.modules, "wells.gauges", None)
 
-    with pytest.raises(ModelCodeError, match="wells.gauges:build can't be imported"):
+    with pytest.raises(ModelCodeError, match=r"wells\.gauges:build can't be imported"):
         world.with_spec(model="flights.delays:build").open("score", DAY)
     assert attempts(world, "score") == []
 
@@ -291,7 +291,7 @@ PREPARES = [
     ("wells:raising.sql", "prepare wells:raising.sql failed: AnalysisException"),
     (
         "wells.preparing:raising_on_rows",
-        "prepare wells.preparing:raising_on_rows failed while its rows were made: SparkRuntimeException: [USER_RAISED_EXCEPTION] bad row",
+        "failed while its rows were made: SparkRuntimeException: [USER_RAISED_EXCEPTION",
     ),
     ("wells.preparing:raising_in_python", "failed while its rows were made: PythonException"),
     ("wells.preparing:no_frame", "prepare wells.preparing:no_frame returned str, not a Spark DataFrame"),

@@ -7,7 +7,6 @@ from collections import Counter
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import pytest
 from mlflow.tracking import MlflowClient
 
 from chain_bench import BULK, DAYS, EXPECTED, HEALTHY, LONE, ROWS_A_DAY, UNKNOWN, WITHOUT_MODEL, World, partition
