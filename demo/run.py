@@ -18,6 +18,8 @@ from chain import Goal, committed, dag_ids, goals, to_start
 from progress import Progress
 from rich.console import Console
 
+from modelfleet.errors import ModelfleetError
+
 if TYPE_CHECKING:
     from modelfleet.airflow.rest import Run
     from modelfleet.airflow.standalone import Standalone
@@ -41,7 +43,7 @@ def main() -> int:
             progress.say(f"{len(goals()) - len(missing)} of {len(goals())} runs are committed")
             try:
                 _run_chain(progress, time.monotonic() + 60 * options.minutes)
-            except DemoFailed as failure:
+            except (DemoFailed, ModelfleetError) as failure:
                 console.print(f"\n[red bold]The demo failed.[/]\n{failure}", highlight=False, soft_wrap=True)
                 return 1
     else:

@@ -156,6 +156,10 @@ def check_columns(schema: pa.Schema, columns: Columns) -> None:
             f"they have {bounded(schema.names, limit=40)}",
             hint="select it in `prepare`, or correct the spec",
         )
+    if slices.PARTITION in columns.all:
+        raise DataError(
+            f"fleet {columns.fleet!r}: column name {slices.PARTITION!r} is taken by Modelfleet", hint="rename it"
+        )
     for name in columns.keys:
         keys.key_type(name, schema.field(name).type, fleet=columns.fleet)
     if not (t.is_timestamp(schema.field(columns.time).type) or t.is_date(schema.field(columns.time).type)):

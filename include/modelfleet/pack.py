@@ -2,7 +2,8 @@
 
 A row holds everything about one partition's model; the index is the same rows read without the model's bytes. The header
 (``pack.json``) lists the files with their digests: a pack is trusted by the digest of its header, which the registry
-keeps, and no model is unpickled from bytes that do not lead back to it.
+keeps, and scoring unpickles no model from bytes that do not lead back to it. MLflow hands over a folder without its digest:
+there the header beside the files is what is trusted.
 """
 
 from __future__ import annotations

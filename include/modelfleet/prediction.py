@@ -84,7 +84,7 @@ def predict(model: Any, x: modelcode.Matrix, problem: str) -> tuple[np.ndarray, 
     try:
         prediction = np.asarray(model.predict(x), dtype=np.float64)
         probability = _probability(model, x) if problem == "classification" else None
-    except Exception as exc:
+    except (Exception, SystemExit) as exc:
         raise _invalid(f"raised {raised(exc)}") from exc
     for values in (prediction, probability):
         if values is None:

@@ -66,7 +66,10 @@ class Scorer:
             return self._baseline(row, part.num_rows, "failed", exc.message)
         except CorruptionError:
             raise
-        except Exception as exc:  # the author's features(), and classes that his code no longer has, may raise anything
+        except (
+            Exception,
+            SystemExit,
+        ) as exc:  # the author's features(), and classes that his code no longer has, may raise anything
             return self._baseline(row, part.num_rows, "failed", raised(exc))
         return Prediction(prediction, probability, "model", "scored")
 

@@ -120,7 +120,7 @@ def explain(spec: FleetSpec, partition: str) -> Json:
         "partition": key,
         "keys": keys.decode(key, types),
         "training": row,
-        "decision": _decision(lake, spec.name, key),
+        "decision": _decision(lake, spec.name, key, champion),
         "serving": served
         and {
             "source": served["serves"],
@@ -199,8 +199,14 @@ def _row(opened: pack.Pack | None, key: str) -> Json | None:
     return found[0] if found else None
 
 
-def _decision(lake: Lake, fleet: str, key: str) -> Json | None:
-    decided = _last(lake, fleet, "promote", "decide")
+def _decision(lake: Lake, fleet: str, key: str, champion: Json | None) -> Json | None:
+    """The decision behind what serves; of the last promotion while nothing does."""
+    tags = (champion or {}).get("tags") or {}
+    decided = (
+        runs.load_step(lake, fleet, "promote", tags["interval"], tags["attempt"], "decide")
+        if tags
+        else _last(lake, fleet, "promote", "decide")
+    )
     return None if decided is None else _lookup(lake, decided.files["decisions"], key)
 
 

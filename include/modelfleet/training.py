@@ -57,9 +57,13 @@ class TrainingPlan:
     refit: bool
     interval: str
     attempt: str
+    same_code: bool = True
+    """Whether the champion's models were trained with the author's code as it is now."""
 
     @classmethod
-    def of(cls, spec: FleetSpec, columns: Columns, *, cutoff: datetime, interval: str, attempt: str) -> TrainingPlan:
+    def of(
+        cls, spec: FleetSpec, columns: Columns, *, cutoff: datetime, interval: str, attempt: str, same_code: bool = True
+    ) -> TrainingPlan:
         training = spec.training
         own = tuple(training.metrics)
         return cls(
@@ -75,6 +79,7 @@ class TrainingPlan:
             refit=training.refit,
             interval=interval,
             attempt=attempt,
+            same_code=same_code,
         )
 
 
@@ -203,6 +208,9 @@ class BucketTrainer:
         if not set(pack.features_of(champion)) <= set(rows.table.column_names):
             # The spec has dropped a column it needs: it can't be judged here, and would block every promotion.
             return {"champion_status": ChampionStatus.NOT_COMPARABLE}
+        if self.code.features is not None and not self.plan.same_code:
+            # features() may give other columns, or other units, than the champion learned from.
+            return {"champion_status": ChampionStatus.NOT_COMPARABLE}
         try:
             model = pack.load_model(champion[pack.MODEL], champion["model_digest"])
             x = modelcode.take(self._champions_matrix(champion, rows, x), test)
@@ -300,7 +308,7 @@ def _features(rows: _Rows, plan: TrainingPlan, code: modelcode.ModelCode) -> mod
         return _matrix(rows, plan.columns.features, plan, code)
     except ModelCodeError as exc:
         raise NoModelError("failed", Reason.FEATURES_RAISED, exc.message) from exc
-    except Exception as exc:
+    except (Exception, SystemExit) as exc:
         raise NoModelError("failed", Reason.FEATURES_RAISED, raised(exc)) from exc
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import secrets
+import time
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,6 +14,8 @@ import httpx
 
 from modelfleet.errors import ModelfleetError, UnavailableError
 
+PAUSES = (0.5, 1.0, 2.0, 4.0)
+"""Seconds before a request that the server failed on is sent again."""
 FINISHED = ("success", "failed")
 
 
@@ -82,8 +86,11 @@ class AirflowClient:
 
     def trigger(self, dag_id: str, interval: str, conf: Mapping[str, Any] | None = None) -> str:
         """Start a run of an interval; returns the run's id."""
-        body = {"partition_key": interval, "conf": dict(conf or {}), "logical_date": None}
-        return str(self._call("POST", f"/dags/{dag_id}/dagRuns", json=body)["dag_run_id"])
+        # With an id of ours, a request that is sent again can't start a second run.
+        run_id = f"manual__{interval}__{secrets.token_hex(4)}"
+        body = {"dag_run_id": run_id, "partition_key": interval, "conf": dict(conf or {}), "logical_date": None}
+        self._call("POST", f"/dags/{dag_id}/dagRuns", json=body, known=(httpx.codes.CONFLICT,))
+        return run_id
 
     def runs(self, dag_id: str = "~") -> list[Run]:
         """The runs of a DAG, or of all, oldest first."""
@@ -147,16 +154,27 @@ class AirflowClient:
             if not answer[member] or len(found) >= (answer.get("total_entries") or 0):
                 return found
 
-    def _call(self, method: str, path: str, **request: Any) -> dict[str, Any]:
-        try:
-            if "Authorization" not in self._http.headers:
-                self._log_in()
-            answer = self._http.request(method, f"/api/v2{path}", **request)
-        except httpx.HTTPError as exc:
-            raise UnavailableError(f"Airflow at {self.url} does not answer ({type(exc).__name__}: {exc})") from exc
+    def _call(self, method: str, path: str, *, known: Collection[int] = (), **request: Any) -> dict[str, Any]:
+        """The answer's JSON; `known` are error codes that are none when the request was sent again."""
+        answer = self._answer(method, path, **request)
+        for pause in PAUSES:
+            if not answer.is_server_error:
+                break
+            time.sleep(pause)  # such as a SQLite database that was locked for too long
+            answer = self._answer(method, path, **request)
+            if answer.status_code in known:
+                return {}
         if answer.is_error:
             raise ModelfleetError(f"Airflow refused {method} {path}: {answer.status_code} {answer.text[:500]}")
         return dict(answer.json()) if answer.content else {}
+
+    def _answer(self, method: str, path: str, **request: Any) -> httpx.Response:
+        try:
+            if "Authorization" not in self._http.headers:
+                self._log_in()
+            return self._http.request(method, f"/api/v2{path}", **request)
+        except httpx.HTTPError as exc:
+            raise UnavailableError(f"Airflow at {self.url} does not answer ({type(exc).__name__}: {exc})") from exc
 
     def _log_in(self) -> None:
         answer = self._http.post("/auth/token", json=self._credentials)

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from modelfleet.errors import NotFoundError
-from modelfleet.lake.runs import Attempt, encode, run_folder
+from modelfleet.lake.runs import Attempt, earlier_attempts, encode, run_folder
 from modelfleet.lake.store import FileEntry, Lake
 
 
@@ -71,16 +71,17 @@ def read_sidecar(lake: Lake, place: BucketPlace, bucket: int) -> BucketResult | 
 
 
 def kept(lake: Lake, attempt: Attempt, step: str, place: BucketPlace) -> dict[int, BucketResult]:
-    """Finished buckets of this attempt and of the one it resumes; the latter get a sidecar of their own here."""
+    """Finished buckets of this attempt and of those before it; the latter get a sidecar of their own here."""
     found: dict[int, BucketResult] = {}
-    earlier = None
-    if attempt.resumes is not None:
-        folder = f"{run_folder(attempt.fleet, attempt.pipeline, attempt.interval.key)}/{attempt.resumes}/{step}"
-        earlier = BucketPlace(folder, place.fingerprint, place.buckets)
+    folder = run_folder(attempt.fleet, attempt.pipeline, attempt.interval.key)
+    earlier = [
+        BucketPlace(f"{folder}/{before}/{step}", place.fingerprint, place.buckets)
+        for before in earlier_attempts(lake, attempt)
+    ]
     for bucket in range(place.buckets):
         own = read_sidecar(lake, place, bucket)
-        if own is None and earlier is not None:
-            taken = read_sidecar(lake, earlier, bucket)
+        if own is None:
+            taken = next(filter(None, (read_sidecar(lake, before, bucket) for before in earlier)), None)
             own = finish(lake, place, taken) if taken is not None else None
         if own is not None:
             found[bucket] = own

@@ -227,6 +227,31 @@ def all_committed(lake: Lake, fleet: str, pipeline: str) -> list[RunManifest]:
     return sorted((run for run in runs if run is not None), key=lambda run: run.interval.end)
 
 
+def check_not_overtaken(lake: Lake, attempt: Attempt) -> None:
+    """See that no other attempt was committed since this one began.
+
+    :raises ConflictError: when one was; this one can't be committed any more.
+    """
+    current = _read(lake, f"{run_folder(attempt.fleet, attempt.pipeline, attempt.interval.key)}/manifest.json")
+    if current is not None and RunManifest.from_json(current).attempt == attempt.id:
+        return
+    if _bytes_digest(current) != attempt.previous_digest:
+        raise _overtaken(attempt, current)
+
+
+def earlier_attempts(lake: Lake, attempt: Attempt, limit: int = 5) -> list[str]:
+    """The attempts opened before this one, the latest first: where finished work of killed ones may lie."""
+    found: list[str] = []
+    resumes = attempt.resumes
+    while resumes is not None and len(found) < limit:
+        found.append(resumes)
+        data = _read(
+            lake, f"{run_folder(attempt.fleet, attempt.pipeline, attempt.interval.key)}/{resumes}/attempt.json"
+        )
+        resumes = None if data is None else Attempt.from_json(data).resumes
+    return found
+
+
 def commit(lake: Lake, attempt: Attempt, *, status: str, steps: Iterable[StepManifest], facts: Json) -> RunManifest:
     """Make the attempt the one in force, by one conditional write; committing it twice changes nothing.
 

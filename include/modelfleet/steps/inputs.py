@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelfleet import interval as intervals
 from modelfleet import modelcode, pack, registry
-from modelfleet.errors import ConflictError, DataError, bounded
+from modelfleet.errors import ConflictError, DataError, ModelCodeError, ModelfleetError, bounded
 from modelfleet.ingest import TableManifest
 from modelfleet.interval import Interval
 from modelfleet.lake import Lake, RunManifest, runs
@@ -75,7 +75,9 @@ def for_train(lake: Lake, spec: FleetSpec, key: str, options: Mapping[str, Any])
             hint=f"ingest first: modelfleet run {spec.name} --step ingest --interval {key} --start <first day>",
         )
     inputs = _ingest_inputs(ingests)
-    lineage = runs.digest_of([spec.digest, code_version(spec), {name: used["digest"] for name, used in inputs.items()}])
+    lineage = runs.digest_of(
+        [key, spec.digest, code_version(spec), {name: used["digest"] for name, used in inputs.items()}]
+    )
     champion = opponent(spec.name, lineage)
     if champion is not None:
         _check_same_problem(lake, spec, champion)
@@ -116,27 +118,34 @@ def for_score(lake: Lake, spec: FleetSpec, key: str, options: Mapping[str, Any])
 
     :raises NoChampionYet: before the first promotion; recorded as waiting, and started again by it.
     :raises EmptyInterval: when the interval has no rows; recorded as empty.
-    :raises DataError: when it is not ingested, or was ingested for training only.
+    :raises TrainingOnly: when it was ingested for training only.
+    :raises DataError: when it is not ingested.
     :raises ModelCodeError: when the champion's code or `prepare` can't be used; before any data is read.
     """
-    from modelfleet.steps.runner import EmptyInterval, NoChampionYet, record_not_started
+    from modelfleet.steps.runner import EmptyInterval, NoChampionYet, TrainingOnly, record_not_started
 
     ingested = runs.committed(lake, spec.name, "ingest", key)
     if ingested is None:
         raise DataError(f"fleet {spec.name!r}: interval {key} is not ingested", hint="ingest it first")
     if ingested.options.get("train_only"):
-        raise DataError(f"fleet {spec.name!r}: interval {key} was ingested for training only; it is not scored")
-    if _main(spec, ingested).rows == 0:
+        raise TrainingOnly(f"fleet {spec.name!r}: interval {key} was ingested for training only; it is not scored")
+    scored = runs.committed(lake, spec.name, "score", key)
+    if _main(spec, ingested).rows == 0 and scored is None:
         message = f"interval {key} has no rows in table {spec.data.main[0]!r}: no predictions are written"
         record_not_started(spec, "score", key, status="empty", message=message)
         raise EmptyInterval(f"fleet {spec.name!r}: {message}")
     # Recorded before the champion is looked up: a promotion in between then sees it waiting, and starts it again.
     message = "no champion yet: scored after the first promotion"
     record_not_started(spec, "score", key, status="waiting", message=message)
-    champion = registry.champion(spec.name)
-    if champion is None:
-        raise NoChampionYet(f"fleet {spec.name!r}, interval {key}: {message}")
-    _check_champions_code(spec, _header_of(lake, champion))
+    try:
+        champion = registry.champion(spec.name)
+        if champion is None:
+            raise NoChampionYet(f"fleet {spec.name!r}, interval {key}: {message}")
+        _check_champions_code(spec, _header_of(lake, champion))
+    except ModelfleetError as exc:
+        if not isinstance(exc, NoChampionYet):
+            record_not_started(spec, "score", key, status="failed", message=str(exc)[:2000])
+        raise
     return Pinned(ingested.interval, _ingest_inputs([ingested]) | _champion_input(champion))
 
 
@@ -168,6 +177,9 @@ def sources(lake: Lake, spec: FleetSpec, inputs: Mapping[str, Json]) -> list[Sou
     listed = []
     for name, table in spec.data.tables.items():
         parts = [(interval, tables[name]) for interval, tables in ingests if name in tables]
+        lacking = [interval.key for interval, tables in ingests if name not in tables]
+        if lacking and (table.time or not parts):
+            raise _lacks(spec, name, lacking)
         listed.append(Source(name, table, tuple(parts if table.time else parts[-1:])))
     return listed
 
@@ -189,14 +201,21 @@ def training_span(spec: FleetSpec, interval: Interval) -> Interval:
 
 
 def data_ready(spec: FleetSpec, interval_key: str, table: str) -> tuple[bool, str]:
-    """Whether the ingests of `table` cover the end of the interval, and in words what there is."""
+    """Whether the ingests of `table` cover the interval's end without a gap before it, and in words what there is."""
     interval = intervals.of_key(interval_key, timezone=spec.timezone)
-    ends = [
-        run.interval.end for run in runs.all_committed(Lake.open(), spec.name, "ingest") if table in run.facts["rows"]
+    span = training_span(spec, interval)
+    ingests = [
+        run.interval
+        for run in runs.all_committed(Lake.open(), spec.name, "ingest")
+        if table in run.facts["rows"] and run.interval.overlaps(span)
     ]
-    last = max(ends, key=lambda end: end.astimezone(UTC), default=None)
-    ready = last is not None and last.astimezone(UTC) >= interval.end.astimezone(UTC)
-    return ready, f"table {table!r} is ingested up to {last or 'nothing'}, {interval.end} is needed"
+    last = None
+    for part in ingests:  # in the order of time; they never overlap
+        if last is not None and part.utc[0] > last.utc[1]:
+            return False, f"table {table!r} is not ingested from {last.end} to {part.start}"
+        last = part
+    ready = last is not None and last.utc[1] >= interval.utc[1]
+    return ready, f"table {table!r} is ingested up to {last.end if last else 'nothing'}, {interval.end} is needed"
 
 
 def waiting_intervals(spec: FleetSpec) -> list[str]:
@@ -215,7 +234,13 @@ def check_code(spec: FleetSpec) -> None:
 
     :raises ModelCodeError: naming the dotted path.
     """
-    modelcode.load(str(spec.model), spec.params, fleet=spec.name, probabilities=spec.problem.kind == "classification")
+    probabilities = spec.problem.kind == "classification"
+    code = modelcode.load(str(spec.model), spec.params, fleet=spec.name, probabilities=probabilities)
+    if spec.training.metrics and code.metrics is None:
+        raise ModelCodeError(
+            f"fleet {spec.name!r}: training.metrics names {bounded(spec.training.metrics)}, "
+            f"but the module of {spec.model} has no metrics(y_true, y_pred, frame)"
+        )
     _check_prepare(spec)
 
 
@@ -229,7 +254,17 @@ def _check_prepare(spec: FleetSpec) -> None:
 
 
 def _main(spec: FleetSpec, run: RunManifest) -> TableManifest:
-    return TableManifest.from_json(run.facts["tables"][spec.data.main[0]])
+    name = spec.data.main[0]
+    if name not in run.facts["tables"]:
+        raise _lacks(spec, name, [run.interval.key])
+    return TableManifest.from_json(run.facts["tables"][name])
+
+
+def _lacks(spec: FleetSpec, table: str, intervals_lacking: list[str]) -> DataError:
+    return DataError(
+        f"fleet {spec.name!r}: table {table!r} was not ingested in {bounded(intervals_lacking)}",
+        hint="it was added or renamed in the spec since: ingest these intervals again",
+    )
 
 
 def _within(part: Interval, span: Interval) -> bool:
@@ -250,6 +285,7 @@ def _champion_input(version: FleetVersion | None) -> dict[str, Json]:
             "digest": version.pack_digest,
             "pack": version.pack_manifest,
             "header_digest": version.header_digest,
+            "code_version": version.tags.get("code_version"),
         }
     }
 

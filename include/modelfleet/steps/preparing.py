@@ -55,7 +55,7 @@ def group_rows(ctx: Context) -> StepResult:
         fingerprint=ctx.fingerprint,
         progress=ctx.progress,
     )
-    if made.rows == 0:
+    if made.rows == 0 and ctx.attempt.pipeline == "train":
         raise DataError(
             f"fleet {ctx.spec.name!r}, {ctx.attempt.pipeline} of {ctx.interval}: the prepared rows are empty",
             hint="does `prepare` drop them all, or does no row lie in the window?",
@@ -95,6 +95,8 @@ def judge(ctx: Context) -> StepResult:
 
     :raises QualityError: when an expectation of severity ``error`` fails; the results are kept beside it.
     """
+    if ctx.step("dataset").facts["rows"] == 0:
+        return StepResult({"docs": ()}, digest_of("no rows"), {"checks": 0, "warnings": [], "docs": None})
     rows = _prepared_rows(ctx)
     with tempfile.TemporaryDirectory(prefix="modelfleet-quality-") as temporary:
         docs = Path(temporary) / "data_docs"
@@ -104,7 +106,7 @@ def judge(ctx: Context) -> StepResult:
             fleet=ctx.spec.name,
             interval=ctx.interval,
             docs_dir=docs,
-            absent=() if ctx.attempt.pipeline == "train" else (ctx.spec.problem.target,),
+            absent={ctx.spec.problem.target, *ctx.spec.columns} - set(columns(ctx).all),
         )
         entries = _keep_docs(ctx, docs)
     # Kept under the attempt whatever the verdict; a failed run is read there.

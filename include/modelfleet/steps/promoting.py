@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelfleet import pack, promotion, registry, slices
-from modelfleet.errors import CorruptionError, DataError
+from modelfleet.errors import ConflictError, CorruptionError, DataError
 from modelfleet.lake import FileEntry, StepManifest, runs
 from modelfleet.lake.buckets import BucketPlace
 from modelfleet.steps import preparing
@@ -37,7 +37,7 @@ def decide(ctx: Context) -> StepResult:
     pinned = ctx.attempt.inputs.get("champion") or {}
     result = promotion.decide(
         ctx.spec.gate,
-        challenger.index(),
+        _as_compared(ctx, challenger.index()),
         None if champion is None else _as_champions(champion.index(["partition", "serves"])),
         metrics=_metrics(ctx),
         key_columns=tuple(ctx.spec.partition_by),
@@ -70,6 +70,7 @@ def decide_fingerprint(ctx: Context) -> Json:
     return {
         "inputs": {name: used["digest"] for name, used in ctx.attempt.inputs.items()},
         "gate": ctx.spec.gate.model_dump(mode="json"),
+        "forced": _forced(ctx),
         "champion": (ctx.attempt.inputs.get("champion") or {}).get("version"),
     }
 
@@ -90,10 +91,33 @@ def publish(ctx: Context) -> StepResult:
             {HEADER: (header_file,)}, header.digest, {**decided.facts, "version": serving.version, "moved": False}
         )
     version = _publish(ctx, decided, header, header_file)
-    force = bool(ctx.attempt.options.get("force"))
-    met = _pinned_version(ctx) if serving is None or not force else serving.version
-    registry.set_champion(ctx.spec.name, version, expected=met, force=force)
+    _refuse_to_undo_a_rollback(ctx, version)
+    # Nothing can be taken back once the alias has moved, so an attempt that was overtaken stops here.
+    runs.check_not_overtaken(ctx.lake, ctx.attempt)
+    registry.set_champion(ctx.spec.name, version, expected=_expected(ctx, serving), force=_forced(ctx))
     return StepResult({HEADER: (header_file,)}, header.digest, {**decided.facts, "version": version, "moved": True})
+
+
+def _expected(ctx: Context, serving: registry.FleetVersion | None) -> int | None:
+    """The version that the alias may be moved away from: the one that was met, or an earlier promotion of this training."""
+    met = _pinned_version(ctx)
+    if serving is None or _forced(ctx):
+        return serving.version if serving is not None else met
+    same_training = serving.tags.get("lineage") == ctx.attempt.options["lineage"]
+    return serving.version if same_training and serving.tags.get("met_champion") == (str(met) if met else None) else met
+
+
+def _refuse_to_undo_a_rollback(ctx: Context, version: int) -> None:
+    moves = registry.history(ctx.spec.name)
+    if moves and moves[-1].why == "rolled back" and moves[-1].from_version == version and not _forced(ctx):
+        raise ConflictError(
+            f"fleet {ctx.spec.name!r}: version {version} was rolled back; the same models are not promoted again",
+            hint="train again, or promote on purpose: force",
+        )
+
+
+def _forced(ctx: Context) -> bool:
+    return bool(ctx.attempt.options.get("force"))
 
 
 def _publish(ctx: Context, decided: StepManifest, header: pack.PackHeader, header_file: FileEntry) -> int:
@@ -111,7 +135,7 @@ def _publish(ctx: Context, decided: StepManifest, header: pack.PackHeader, heade
             ),
             pack_model(ctx.spec, header, Path(temporary)),
             pack_manifest=header_file.path,
-            staging_version=None,
+            staging_version=_staging_version(ctx),
             metrics={name: decided.facts[name] for name in ("promoted", "kept", "rejected")},
         )
 
@@ -119,8 +143,8 @@ def _publish(ctx: Context, decided: StepManifest, header: pack.PackHeader, heade
 def commit(ctx: Context) -> StepResult:
     """Put the promotion in force and its decisions in the warehouse."""
     decided = ctx.step("decide")
-    champion = registry.champion(ctx.spec.name)
-    version = champion.version if champion is not None else None
+    # As published: whatever serves by now, such as after a rollback, is not what was decided here.
+    version = ctx.step("publish").facts["version"]
     decisions = _read_decisions(ctx, decided)
     import pyarrow as pa
 
@@ -219,6 +243,13 @@ def _trained(ctx: Context) -> StepManifest:
     return found
 
 
+def _staging_version(ctx: Context) -> int | None:
+    """The version of the training in the staging registry."""
+    attempt = ctx.attempt.inputs[f"train/{ctx.interval}"]["attempt"]
+    noted = runs.load_step(ctx.lake, ctx.spec.name, "train", ctx.interval, attempt, "register")
+    return None if noted is None else int(noted.facts["version"])
+
+
 def _champion(ctx: Context) -> pack.Pack | None:
     return preparing.champion_pack(ctx) if "champion" in ctx.attempt.inputs else None
 
@@ -233,6 +264,26 @@ def _metrics(ctx: Context) -> tuple[str, ...]:
     return (*metric_names.names(ctx.spec.problem.kind), *ctx.spec.training.metrics)
 
 
+def _as_compared(ctx: Context, challengers: pa.Table) -> pa.Table:
+    """The challengers' rows as they met the pinned champion.
+
+    A forced promotion may meet another champion than the training did, and may replace one that can't be evaluated any
+    more: then there is no comparison, and the decisions say so.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not _forced(ctx):
+        return challengers
+    statuses = challengers.column("champion_status")
+    trained = runs.committed(ctx.lake, ctx.spec.name, "train", ctx.interval)
+    met = ((trained.inputs.get("champion") if trained else None) or {}).get("version")
+    other = pa.scalar(met != _pinned_version(ctx))
+    void = pc.and_(pc.not_equal(statuses, "none"), pc.or_(other, pc.equal(statuses, "failed")))
+    position = challengers.column_names.index("champion_status")
+    return challengers.set_column(position, "champion_status", pc.if_else(void, "not_comparable", statuses))
+
+
 def _as_champions(index: pa.Table) -> pa.Table:
     import pyarrow as pa
 
@@ -244,7 +295,7 @@ def _read_decisions(ctx: Context, decided: StepManifest) -> pa.Table:
     import pyarrow.parquet as pq
 
     entry = decided.files[DECISIONS][0]
-    if ctx.attempt.id and not ctx.lake.holds(entry):
+    if not ctx.lake.holds(entry):
         raise DataError(f"{entry.path!r} is not what the step decide wrote")
     with ctx.lake.open_input(entry.path) as file:
         return pq.read_table(file)

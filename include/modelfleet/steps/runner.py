@@ -38,6 +38,10 @@ class EmptyInterval(NotReady):
     """The interval holds no rows to score."""
 
 
+class TrainingOnly(NotReady):
+    """The interval was ingested for training only; it is not scored."""
+
+
 @dataclass(frozen=True)
 class RunRef:
     """Names one attempt of one run."""
@@ -261,7 +265,7 @@ def _reusable(ctx: Context, step: str, fingerprint: str) -> StepManifest | None:
     if a.options.get("force"):
         return None
     in_force = runs.committed(lake, a.fleet, a.pipeline, a.interval.key)
-    for earlier in dict.fromkeys([in_force.attempt if in_force else None, a.resumes]):
+    for earlier in dict.fromkeys([in_force.attempt if in_force else None, *runs.earlier_attempts(lake, a)]):
         if earlier is None:
             continue
         found = runs.load_step(lake, a.fleet, a.pipeline, a.interval.key, earlier, step)

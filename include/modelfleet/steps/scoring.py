@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import datetime
-from itertools import chain
 from typing import TYPE_CHECKING
 
 from modelfleet import modelcode, scoring, slices
@@ -62,7 +61,8 @@ def score_fingerprint(ctx: Context) -> Json:
 def commit(ctx: Context) -> StepResult:
     """Put the predictions in force in the lake."""
     done = [ctx.step(name) for name in ("dataset", "quality", "score")]
-    manifest = runs.commit(ctx.lake, ctx.attempt, status="committed", steps=done, facts=done[-1].facts)
+    status = "committed" if done[0].facts["rows"] else "empty"
+    manifest = runs.commit(ctx.lake, ctx.attempt, status=status, steps=done, facts=done[-1].facts)
     return StepResult({}, manifest.digest, done[-1].facts)
 
 
@@ -83,22 +83,21 @@ def load(ctx: Context) -> StepResult:
         time_column=preparing.columns(ctx).time,
         id_columns=ctx.spec.id_columns,
     )
-    record_done(ctx, status="committed", rows=rows, counts=scored.facts)
+    message = None if rows else "no row was left after `prepare`: no predictions are written"
+    record_done(ctx, status="committed" if rows else "empty", rows=rows, counts=scored.facts, message=message)
     return StepResult({}, scored.digest, {**scored.facts, "loaded": rows, "issued_by": issuer.id})
 
 
 def _with_version(ctx: Context, entries: tuple[FileEntry, ...]) -> pa.RecordBatchReader:
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
     version = ctx.attempt.inputs["champion"]["version"]
-    batches = scoring.read_batches(ctx.lake, entries)
-    first = next(batches, None)
-    if first is None:
-        raise DataError(f"fleet {ctx.spec.name!r}, score of {ctx.interval}: no batch of predictions")
-    schema = first.schema.append(pa.field("model_version", pa.int64()))
+    with ctx.lake.open_input(entries[0].path) as file:
+        schema = pq.read_schema(file).append(pa.field("model_version", pa.int64()))
 
     def all_batches() -> Iterator[pa.RecordBatch]:
-        for batch in chain((first,), batches):
+        for batch in scoring.read_batches(ctx.lake, entries):
             column = pa.array([version] * batch.num_rows, pa.int64())
             yield pa.RecordBatch.from_arrays([*batch.columns, column], schema=schema)
 

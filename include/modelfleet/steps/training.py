@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
 from pathlib import Path
@@ -71,6 +72,7 @@ def plan(ctx: Context) -> training.TrainingPlan:
         cutoff=cutoff,
         interval=ctx.interval,
         attempt=ctx.attempt.id,
+        same_code=(ctx.attempt.inputs.get("champion") or {}).get("code_version") in (None, ctx.attempt.code_version),
     )
 
 
@@ -100,7 +102,6 @@ def commit(ctx: Context) -> StepResult:
     done = [ctx.step(name) for name in ("dataset", "quality", "train")]
     facts = done[-1].facts
     manifest = runs.commit(ctx.lake, ctx.attempt, status="committed", steps=done, facts=facts)
-    record_done(ctx, status="committed", rows=done[0].facts["rows"], counts=facts)
     return StepResult({}, manifest.digest, facts)
 
 
@@ -122,6 +123,7 @@ def register(ctx: Context) -> StepResult:
         )
     made_by, own = ctx.maker("train").id, plan(ctx).own_metrics
     ctx.warehouse.load_models(ctx.spec.name, ctx.interval, made_by, index, version=version.version, own_metrics=own)
+    record_done(ctx, status="committed", rows=ctx.step("dataset").facts["rows"], counts=trained.facts)
     return StepResult({}, opened.header.digest, {**trained.facts, "version": version.version, "run_id": version.run_id})
 
 
@@ -196,13 +198,28 @@ def pack_model(spec: FleetSpec, header: pack.PackHeader, folder: Path) -> regist
         fields.append(pa.field(header.time, pa.timestamp("us", "UTC")))
     own, *kept = dict.fromkeys(path.partition(":")[0].partition(".")[0] for path in header.candidates)
     # The package of a kept champion may be gone by now; then its baseline serves, and scoring says why.
-    packages = ["modelfleet", own, *(name for name in kept if find_spec(name) is not None)]
+    code, requirements = _code_of(["modelfleet", own, *(name for name in kept if find_spec(name) is not None)])
     return registry.PackModel(
         folder=folder,
         columns=pa.schema(fields),
         required=required,
-        code=tuple(_package_folder(name) for name in packages),
+        code=code,
+        requirements=(*registry.PackModel.requirements, *requirements),
     )
+
+
+def _code_of(packages: Sequence[str]) -> tuple[tuple[Path, ...], tuple[str, ...]]:
+    """Which packages are logged as code, and which are installed distributions, named as requirements instead."""
+    from importlib.metadata import packages_distributions
+
+    own, requirements = [], []
+    for name in dict.fromkeys(packages):
+        folder = _package_folder(name)
+        if "site-packages" in folder.parts:
+            requirements += packages_distributions().get(name, [])
+        else:
+            own.append(folder)
+    return tuple(own), tuple(n for n in dict.fromkeys(requirements) if n not in registry.PackModel.requirements)
 
 
 def _package_folder(name: str) -> Path:

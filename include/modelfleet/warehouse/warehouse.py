@@ -53,7 +53,7 @@ class Warehouse(Reader):
     ) -> None:
         """Write the row of a run, or update it: what is None stays as it was (`started_at` is now at first).
 
-        A run that is `running` (again) has neither end nor message.
+        A run that is `running` (again) has no end; one that is not failed or waiting has no message but the one given.
         """
         if status not in RUN_STATUSES:
             raise ValueError(f"run status {status!r}; allowed are {', '.join(RUN_STATUSES)}")
@@ -70,7 +70,9 @@ class Warehouse(Reader):
         }
         changed = {name: value for name, value in given.items() if value is not None}
         if status == "running":
-            changed |= {"ended_at": ended_at, "message": message}
+            changed["ended_at"] = ended_at
+        if status in ("running", "committed", "empty", "reused"):  # what an earlier try failed of is over
+            changed["message"] = message
         key = {"fleet": fleet, "pipeline": pipeline, "interval": interval, "attempt": attempt}
         with self.database.writing() as connection:
             statement = self._insert(RUNS).values(**key, **{**given, "started_at": started_at or datetime.now(UTC)})
