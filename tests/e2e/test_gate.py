@@ -11,7 +11,7 @@ from mlflow_servers import free_port
 from modelfleet import Gate, Training, registry
 from modelfleet.errors import ConflictError, DataError, UnavailableError
 from modelfleet.lake import Lake, runs
-from modelfleet.steps import EmptyInterval, NoChampionYet, waiting_intervals
+from modelfleet.steps import EmptyInterval, NoChampionYet, TrainingOnly, waiting_intervals
 from wells import gauges
 
 pytest_plugins = ["fixtures_mlflow"]
@@ -227,7 +227,7 @@ def test_score_before_any_champion_waits_and_is_scored_after_promotion(new_world
 
     assert facts["score"]["scored"] == len(HEALTHY)
     assert waiting_intervals(world.spec) == []
-    with pytest.raises(DataError, match=f"interval {BULK} was ingested for training only; it is not scored"):
+    with pytest.raises(TrainingOnly, match=f"interval {BULK} was ingested for training only; it is not scored"):
         world.open("score", BULK)
 
 

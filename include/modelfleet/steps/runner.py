@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from modelfleet import engine
@@ -265,9 +266,10 @@ def _reusable(ctx: Context, step: str, fingerprint: str) -> StepManifest | None:
     if a.options.get("force"):
         return None
     in_force = runs.committed(lake, a.fleet, a.pipeline, a.interval.key)
-    for earlier in dict.fromkeys([in_force.attempt if in_force else None, *runs.earlier_attempts(lake, a)]):
-        if earlier is None:
-            continue
+    standing = [] if in_force is None else [in_force.attempt]
+    # What was in force before is history: taking it over would pass an old issue off as the latest.
+    killed = takewhile(lambda attempt: attempt not in standing, runs.earlier_attempts(lake, a))
+    for earlier in [*standing, *killed]:
         found = runs.load_step(lake, a.fleet, a.pipeline, a.interval.key, earlier, step)
         if found is not None and found.fingerprint == fingerprint and _intact(lake, found):
             return replace(found, reused_from=earlier, seconds=0.0, created_at="")
