@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from test_gate import DAY, champion_version, to_second_champion
 
 from chain_bench import BULK, DAYS, World
 from mlflow_servers import free_port
@@ -10,7 +11,6 @@ from modelfleet import registry
 from modelfleet.errors import ConflictError, ModelCodeError, UnavailableError
 from modelfleet.steps import data_ready
 from modelfleet.steps.inputs import check_code
-from test_gate import DAY, champion_version, to_second_champion
 
 pytest_plugins = ["fixtures_mlflow"]
 
