@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from modelfleet.errors import Failure
+from modelfleet.errors import Failure, bounded
 from modelfleet.interval import duration
 from modelfleet.spec.base import Findings, Part
 from modelfleet.spec.values import Columns, Text, refuse, shown
@@ -70,6 +70,7 @@ class SqlTable(Part):
             columns: tuple[str, ...] | list[str] | None = None,
             timezone: str | None = None,
             late: str | None = None,
+            ahead: str | None = None,
         ) -> None: ...
 
     kind: Literal["sql"] = "sql"
@@ -87,7 +88,9 @@ class SqlTable(Part):
     timezone: Zone | None = None
     """The zone of timestamps that carry none; default: the fleet's."""
     late: Duration | None = None
-    """How far back rows still arrive or change: that span is read again and merged. Not built yet."""
+    """How far back rows still arrive or change: an ingest reads that span again, and its rows replace the earlier ones."""
+    ahead: Duration | None = None
+    """How far beyond the interval's end rows are known, as of a calendar or of planned prices: they are read too."""
 
     def describe(self) -> str:
         """Where it is, in words; no secrets."""
@@ -114,6 +117,7 @@ class LakeTable(Part):
             time: str | None = None,
             format: Literal["parquet", "csv"] = "parquet",
             timezone: str | None = None,
+            ahead: str | None = None,
         ) -> None: ...
 
     kind: Literal["lake"] = "lake"
@@ -126,6 +130,8 @@ class LakeTable(Part):
     """How the files are written."""
     timezone: Zone | None = None
     """The zone of timestamps that carry none; default: the fleet's."""
+    ahead: Duration | None = None
+    """How far beyond the interval's end rows are known, as of a calendar or of planned prices: they are read too."""
 
     def describe(self) -> str:
         """Where it is, in words."""
@@ -206,9 +212,25 @@ class Data(Part):
             failures.append(
                 Failure(f"tables.{self.main[0]}.time", "nothing", "is required: the first table's time cuts intervals")
             )
-        if len(self.tables) > 1 and self.prepare is None:
+        for name, table in self.tables.items():
+            for field in ("late", "ahead"):
+                value = getattr(table, field, None)
+                if value is not None and table.time is None:
+                    failures.append(
+                        Failure(
+                            f"tables.{name}.{field}",
+                            shown(value),
+                            "allowed: with `time`, which says what is late or ahead",
+                        )
+                    )
+        joined = [name for name, table in list(self.tables.items())[1:] if table.ahead is None]
+        if joined and self.prepare is None:
             failures.append(
-                Failure("prepare", "nothing", f"is required to join {len(self.tables)} tables: {PREPARE_FORM}")
+                Failure(
+                    "prepare",
+                    "nothing",
+                    f"is required to join {bounded(joined)}: {PREPARE_FORM}; only tables with `ahead` are joined without it",
+                )
             )
         if failures:
             raise Findings(failures)

@@ -1,85 +1,199 @@
-"""What models see: column names, or features derived from a partition's own past."""
+"""What models see: column names, or features derived from the date and from a partition's own past."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Discriminator, Tag
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
-from modelfleet.spec.base import Part
-from modelfleet.spec.data import Duration
-from modelfleet.spec.values import Columns, Text
+from modelfleet.errors import Failure
+from modelfleet.spec.base import Findings, Part
+from modelfleet.spec.values import Columns, Text, refuse, shown
+
+Statistic = Literal["mean", "sum", "min", "max", "std", "median", "count"]
+CALENDAR = ("year", "quarter", "month", "week", "day_of_year", "day", "weekday", "weekend", "hour", "minute")
+CYCLES = {"quarter": 4, "month": 12, "week": 53, "day_of_year": 366, "day": 31, "weekday": 7, "hour": 24, "minute": 60}
+"""The parts of a date that come round again, with how many values they have."""
 
 
-class Lag(Part):
-    """The value of a column some steps ago: ``Lag("units", 28, 35)``. Not built yet."""
+def _check_steps(steps: tuple[int, ...]) -> None:
+    if not steps or min(steps) < 1 or len(set(steps)) < len(steps):
+        raise ValueError("whole numbers from 1, each once, such as Lag('units', 7, 14)")
+
+
+def _check_window(window: int | str) -> None:
+    from modelfleet.interval import duration
+
+    if isinstance(window, str):
+        duration(window)
+    elif window < 1:
+        raise ValueError("a number of rows from 1, or a duration such as '28D'")
+
+
+def _check_calendar(parts: tuple[str, ...]) -> None:
+    if not set(parts) <= set(CALENDAR):
+        raise ValueError(f"of {', '.join(CALENDAR)}")
+
+
+def _check_cyclic(parts: tuple[str, ...]) -> None:
+    if not set(parts) <= set(CYCLES):
+        raise ValueError(f"of {', '.join(CYCLES)}")
+
+
+class _Stepped(Part):
+    """A derived feature of some numbers of steps, given by position."""
 
     positional: ClassVar[tuple[str, ...]] = ("column",)
-    if TYPE_CHECKING:
 
-        def __init__(self, column: str, *steps: int) -> None: ...
-
-    kind: Literal["lag"] = "lag"
-    """Tells derived features apart in YAML."""
     column: Text
     """The column to look back on."""
-    steps: tuple[int, ...]
-    """How many steps back; one feature each."""
+    steps: Annotated[tuple[int, ...], refuse(_check_steps)]
+    """How many steps (rows of the partition) back; one feature each."""
 
     @classmethod
     def _named(cls, args: tuple[Any, ...], fields: Mapping[str, Any]) -> dict[str, Any]:
         return super()._named(args[:1], {**fields, "steps": args[1:]} if len(args) > 1 else fields)
 
 
+class Lag(_Stepped):
+    """The value of a column some steps before the row: ``Lag("units", 28, 35)`` gives ``units_lag_28``, ``units_lag_35``."""
+
+    if TYPE_CHECKING:
+
+        def __init__(self, column: str, *steps: int) -> None: ...
+
+    kind: Literal["lag"] = "lag"
+    """Tells derived features apart in YAML."""
+
+
+class Difference(_Stepped):
+    """How much the last known value lies above the one some steps before it: ``Difference("units", 7)``."""
+
+    if TYPE_CHECKING:
+
+        def __init__(self, column: str, *steps: int) -> None: ...
+
+    kind: Literal["difference"] = "difference"
+    """Tells derived features apart in YAML."""
+
+
 class Rolling(Part):
-    """A statistic over a window that ends before the row: ``Rolling("units", "28D", "mean")``. Not built yet."""
+    """A statistic over a window that ends with the last known value: ``Rolling("units", "28D", "mean")``."""
 
     positional: ClassVar[tuple[str, ...]] = ("column", "window", "statistic")
     if TYPE_CHECKING:
 
-        def __init__(
-            self, column: str, window: str, statistic: Literal["mean", "sum", "min", "max", "std", "median", "count"]
-        ) -> None: ...
+        def __init__(self, column: str, window: str | int, statistic: Statistic, *, min_count: int = 1) -> None: ...
 
     kind: Literal["rolling"] = "rolling"
     """Tells derived features apart in YAML."""
     column: Text
     """The column to aggregate."""
-    window: Duration
-    """The window's length, such as "28D"."""
-    statistic: Literal["mean", "sum", "min", "max", "std", "median", "count"]
-    """What is computed of it."""
+    window: Annotated[int | str, refuse(_check_window)]
+    """The window's length: a duration such as "28D", or a number of rows."""
+    statistic: Statistic
+    """What is computed of the values that are not null."""
+    min_count: Annotated[int, Field(ge=1)] = 1
+    """With fewer values in the window the feature is null; a count is never null."""
+
+
+class Expanding(Part):
+    """A statistic over all values up to the last known one: ``Expanding("units", "mean")``."""
+
+    positional: ClassVar[tuple[str, ...]] = ("column", "statistic")
+    if TYPE_CHECKING:
+
+        def __init__(self, column: str, statistic: Literal["mean", "sum", "min", "max", "std", "count"]) -> None: ...
+
+    kind: Literal["expanding"] = "expanding"
+    """Tells derived features apart in YAML."""
+    column: Text
+    """The column to aggregate."""
+    statistic: Literal["mean", "sum", "min", "max", "std", "count"]
+    """What is computed of the values that are not null."""
+
+
+_PAST = ("lag", "difference", "rolling", "expanding")
 
 
 def _kind_of_past(value: Any) -> str | None:
     kind = value.get("kind") if isinstance(value, Mapping) else getattr(value, "kind", None)
-    return f"<{kind}>" if kind in ("lag", "rolling") else None
+    return f"<{kind}>" if kind in _PAST else None
 
 
 Past = Annotated[
-    Annotated[Lag, Tag("<lag>")] | Annotated[Rolling, Tag("<rolling>")],
+    Annotated[Lag, Tag("<lag>")]
+    | Annotated[Difference, Tag("<difference>")]
+    | Annotated[Rolling, Tag("<rolling>")]
+    | Annotated[Expanding, Tag("<expanding>")],
     Discriminator(
         _kind_of_past,
         custom_error_type="past",
-        custom_error_message="allowed: a Lag or a Rolling; in YAML with kind: lag or rolling",
+        custom_error_message=f"allowed: a Lag, Difference, Rolling or Expanding; in YAML with kind: {', '.join(_PAST)}",
     ),
 ]
 
 
-class Features(Part):
-    """Features by what is known of them and when. Not built yet: give the names of columns."""
+class Holidays(Part):
+    """Public holidays of a country: ``Holidays("DE", "BY")``. Gives ``holiday``, ``days_to_holiday``, ``days_since_holiday``."""
 
-    past: tuple[Past, ...] = ()
-    """Derived from a partition's own past."""
+    positional: ClassVar[tuple[str, ...]] = ("country", "subdivision")
+    if TYPE_CHECKING:
+
+        def __init__(self, country: str, subdivision: str | None = None) -> None: ...
+
+    country: Text
+    """Its ISO 3166 code, as the package `holidays` knows it."""
+    subdivision: Text | None = None
+    """A state, province or canton."""
+
+
+def _as_holidays(value: Any) -> Any:
+    return {"country": value} if isinstance(value, str) else value
+
+
+class Features(Part):
+    """Features by what is known of them and when; models see them in the order of the fields below.
+
+    Computed alike at training, scoring and serving, for all partitions of a bucket at once.
+    """
+
     known_ahead: Columns = ()
-    """Columns whose future values are known."""
+    """Columns as they are, whose values are known for the rows to predict."""
     static: Columns = ()
     """Columns that are constant in a partition."""
+    past: tuple[Past, ...] = ()
+    """Derived from a partition's own past: of the target, or of any column."""
+    calendar: Annotated[Columns, refuse(_check_calendar)] = ()
+    """Parts of the date in the fleet's timezone: year, quarter, month, week, day_of_year, day, weekday (Monday 0), weekend,
+    hour, minute."""
+    cyclic: Annotated[Columns, refuse(_check_cyclic)] = ()
+    """Parts of the date that come round again, each as a sine and a cosine."""
+    holidays: Annotated[Holidays, BeforeValidator(_as_holidays)] | None = None
+    """Public holidays: a country's code, or a Holidays."""
     categorical: Columns = ()
-    """Which of them are categories."""
-    calendar: Columns = ()
-    """Derived from the date, such as weekday and month."""
+    """Which of the known_ahead and static columns are categories. A value that training has not seen counts as unknown."""
+    encoding: Literal["ordinal", "onehot"] = "ordinal"
+    """How categories become numbers: their place in the sorted list of values (unknown and null: -1), or a column each."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that rows must have, the target aside."""
+        return tuple(dict.fromkeys((*self.known_ahead, *self.static, *(part.column for part in self.past))))
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        failures = []
+        both = [name for name in self.static if name in self.known_ahead]
+        if both:
+            failures.append(Failure("static", shown(both), "allowed: columns that are not in known_ahead"))
+        for name in self.categorical:
+            if name not in (*self.known_ahead, *self.static):
+                failures.append(Failure("categorical", shown(name), "allowed: columns of known_ahead or static"))
+        if failures:
+            raise Findings(failures)
+        return self
 
 
 def _kind_of_features(value: Any) -> str:

@@ -13,15 +13,17 @@ from pydantic import Field, PrivateAttr, model_validator
 from modelfleet.spec import crosscheck
 from modelfleet.spec.base import Findings, Part, writer, written_in
 from modelfleet.spec.data import Data, SqlTable, Zone, check_code
-from modelfleet.spec.features import AnyFeatures
+from modelfleet.spec.features import AnyFeatures, Features
 from modelfleet.spec.gate import Gate
-from modelfleet.spec.problem import Problem
+from modelfleet.spec.problem import Forecast, Problem
 from modelfleet.spec.quality import Quality
 from modelfleet.spec.schedule import Schedule
-from modelfleet.spec.training import Candidate, Training
+from modelfleet.spec.training import Candidate, Learner, Training
+from modelfleet.spec.treatments import Treatment
 from modelfleet.spec.values import Columns, Sorted, Text, Values, refuse
 from modelfleet.spec.yamlfile import read_yaml
 
+_SELECT_BY = {"regression": "mae", "classification": "log_loss", "forecast": "wape"}
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
 
@@ -33,11 +35,6 @@ def _check_name(name: str) -> None:
 def _check_keys(columns: tuple[str, ...]) -> None:
     if not columns:
         raise ValueError("at least one key column: each combination of their values gets its own model")
-
-
-def _check_features(features: Any) -> None:
-    if features == ():
-        raise ValueError("at least one column")
 
 
 class Access(Part):
@@ -74,14 +71,16 @@ class FleetSpec(Part):
     """The key columns, in the order of the canonical key: strings, ints, bools or dates."""
     problem: Problem
     """What is predicted."""
-    features: Annotated[AnyFeatures, refuse(_check_features)]
-    """The columns models see, in this order."""
+    features: AnyFeatures = ()
+    """The columns models see, in this order; or a Features, which derives them. A Forecast may do without."""
     model: Annotated[str | None, refuse(check_code)] = None
     """The dotted path ``package.module:build`` of a callable that returns a scikit-learn compatible estimator."""
     params: Values = Field(default_factory=dict)
     """Arguments of that callable; lists arrive as tuples."""
     candidates: tuple[Candidate, ...] = ()
-    """Instead of `model`: algorithms that compete inside each partition. Not built yet."""
+    """Instead of `model`: algorithms that compete inside each partition, the simplest first."""
+    treatments: tuple[Treatment, ...] = ()
+    """What is done to the prepared rows, in this order: Drop, Clip, Fill, Dedupe."""
     training: Training = Training()
     """Windows, holdout, the rows a model needs."""
     quality: Quality = Quality()
@@ -124,14 +123,36 @@ class FleetSpec(Part):
 
     @property
     def time_column(self) -> str:
-        """The main table's time column."""
-        return self.data.time
+        """The time column of the prepared rows."""
+        return (self.problem.time if isinstance(self.problem, Forecast) else None) or self.data.time
+
+    @property
+    def declared(self) -> Features:
+        """The features in one form: plain names are columns whose values are known for the rows to predict."""
+        return self.features if isinstance(self.features, Features) else Features(known_ahead=self.features)
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The names in `features`."""
-        assert isinstance(self.features, tuple)  # other forms are refused when parsed
-        return self.features
+        """The columns that features are made of, the target aside."""
+        weight = (self.training.weight,) if self.training.weight else ()
+        named = (*self.declared.columns, *weight)
+        return tuple(dict.fromkeys(name for name in named if name != self.problem.target))
+
+    @property
+    def learners(self) -> tuple[Learner, ...]:
+        """What competes in each partition, in the order of the spec; `model` alone, where there are no candidates."""
+        candidates = self.candidates or (Candidate(str(self.model), params=dict(self.params)),)
+        return tuple(learner for candidate in candidates for learner in candidate.learners)
+
+    @property
+    def select_by(self) -> str:
+        """The metric that picks a partition's candidate."""
+        return self.training.select_by or _SELECT_BY[self.problem.kind]
+
+    @property
+    def levels(self) -> tuple[str, ...]:
+        """The coarser levels a partition falls back on: key columns, ``fleet``."""
+        return tuple(level for level in self.training.fallback if level != "baseline")
 
     def to_json(self) -> str:
         """Every field, as an attempt's ``spec.json`` holds it."""

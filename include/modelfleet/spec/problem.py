@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Discriminator, Tag
+from pydantic import Discriminator, Field, Tag, model_validator
 
-from modelfleet.spec.base import Part
-from modelfleet.spec.values import Text
+from modelfleet import frequency
+from modelfleet.errors import Failure
+from modelfleet.frequency import Frequency
+from modelfleet.spec.base import Findings, Part
+from modelfleet.spec.values import Text, refuse, shown
+
+
+def _check_quantiles(values: tuple[float, ...]) -> None:
+    if any(not 0 < value < 1 for value in values) or list(values) != sorted(set(values)):
+        raise ValueError("numbers between 0 and 1, rising, such as (0.1, 0.5, 0.9)")
 
 
 class Regression(Part):
@@ -38,20 +46,67 @@ class Classification(Part):
 
 
 class Forecast(Part):
-    """Predict the coming values of a series. Not built yet."""
+    """Predict the coming values of each series: ``Forecast(target="units", freq="D", horizon=28)``.
+
+    A forecast issued for an interval is of the `horizon` steps after its end.
+    """
 
     kind: Literal["forecast"] = "forecast"
     """Tells problems apart in YAML."""
     target: Text
     """The column to forecast."""
-    time: Text
-    """The column that holds the series' dates."""
-    freq: Text
-    """The step of the series, such as "D"."""
-    horizon: int
+    freq: Annotated[str, refuse(frequency.parse)]
+    """The step of the series: 15min, h, 6h, D, W-MON to W-SUN, MS, QS or YS. Days and longer are dates in the fleet's
+    timezone."""
+    horizon: Annotated[int, Field(ge=1, le=10_000)]
     """How many steps ahead."""
-    quantiles: tuple[float, ...] = ()
-    """Quantiles to forecast beside the expected value, between 0 and 1."""
+    time: Text | None = None
+    """The column of the prepared rows that holds the series' dates; default: the main table's time."""
+    quantiles: Annotated[tuple[float, ...], refuse(_check_quantiles)] = ()
+    """Quantiles to forecast beside the expected value, between 0 and 1, rising."""
+    intervals: Literal["model", "residuals"] = "model"
+    """Where quantiles come from: the model's own, where it gives them; else, and with residuals, the errors it made in the
+    folds."""
+    strategy: Literal["direct", "recursive"] = "direct"
+    """How an estimator forecasts many steps: direct, from what is known when the forecast is issued; or recursive, one step
+    at a time, its own predictions taking the place of what is not known yet."""
+    steps_per_model: Annotated[int, Field(ge=1)] | None = None
+    """Direct: how many consecutive steps share one estimator, whose past features end that many steps before the row;
+    default: the horizon, so one estimator. With 1, each step has its own."""
+    missing: Literal["reject", "zero", "previous"] = "reject"
+    """What becomes of dates without a row or without a target, up to the interval's end: the partition gets no model (reject),
+    or the target is 0, or the one before."""
+    season: Annotated[int, Field(ge=1)] | None = None
+    """The steps of a season, for the seasonal naive baseline and `mase`; default: by `freq`, such as 7 for days."""
+    baseline: Literal["seasonal_naive", "last", "mean", "drift"] = "seasonal_naive"
+    """The naive forecast each model is measured beside: the last season again, the last value, the mean, or the line
+    through the first and last value. Series shorter than a season get the last value."""
+
+    @property
+    def frequency(self) -> Frequency:
+        """The step."""
+        return frequency.parse(self.freq)
+
+    @property
+    def season_length(self) -> int:
+        """The steps of a season."""
+        return self.season if self.season is not None else self.frequency.season
+
+    @property
+    def blocks(self) -> tuple[tuple[int, int], ...]:
+        """The first and last step of each direct estimator, from 1; a recursive one knows all but its own step."""
+        if self.strategy == "recursive":
+            return ((1, 1),)
+        size = self.steps_per_model or self.horizon
+        return tuple((first, min(first + size - 1, self.horizon)) for first in range(1, self.horizon + 1, size))
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.steps_per_model is not None and self.strategy == "recursive":
+            raise Findings(
+                [Failure("steps_per_model", shown(self.steps_per_model), "allowed: with strategy 'direct' only")]
+            )
+        return self
 
 
 KINDS = ("regression", "classification", "forecast")

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import re
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -13,6 +17,11 @@ from modelfleet.spec.base import Findings, Part
 from modelfleet.spec.data import Duration, check_code
 from modelfleet.spec.values import Sorted, Text, Values, refuse, shown
 
+MAX_GRID = 256
+"""A grid of more combinations is refused."""
+_GRID_HINT = "each combination is fitted in every partition and fold: try fewer values"
+HOLDOUT = "28D"
+"""The default holdout of a Regression or Classification; a Forecast's is its horizon."""
 _METRIC = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
 
@@ -27,21 +36,74 @@ def _check_memory(text: str) -> None:
 
 
 class Candidate(Part):
-    """An algorithm that competes inside each partition: ``Candidate("package.module:build")``. Not built yet."""
+    """An algorithm that competes inside each partition: ``Candidate("package.module:build", params={"alpha": 1.0})``.
+
+    It is a callable that returns a scikit-learn compatible estimator; for a Forecast also a forecaster, with ``fit(y, X)``
+    and ``predict(h, X)``, such as those of statsforecast: ``Candidate("statsforecast.models:AutoETS", ...)``.
+    """
 
     positional: ClassVar[tuple[str, ...]] = ("model",)
     if TYPE_CHECKING:
 
         def __init__(
-            self, model: str, *, params: dict[str, Any] | None = None, grid: dict[str, Any] | None = None
+            self,
+            model: str,
+            *,
+            params: dict[str, Any] | None = None,
+            grid: dict[str, Any] | None = None,
+            scope: Literal["partition", "fleet"] = "partition",
+            name: str | None = None,
         ) -> None: ...
 
     model: Annotated[str, refuse(check_code)]
-    """The dotted path of the callable that builds the estimator."""
+    """The dotted path of the callable that builds the estimator or forecaster."""
     params: Values = Field(default_factory=dict)
     """Arguments of that callable."""
     grid: Sorted[tuple[Any, ...]] = Field(default_factory=dict)
-    """Arguments to try, each a list of values."""
+    """Arguments to try, each a list of values; every combination is a candidate of its own."""
+    scope: Literal["partition", "fleet"] = "partition"
+    """What it is fitted on: the rows of each partition, or of all together with the key columns as categorical features."""
+    name: Text | None = None
+    """What it is called in tables and reports; default: the callable's name."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        empty = [name for name, values in self.grid.items() if not values]
+        if empty:
+            raise Findings([Failure(f"grid.{name}", "no values", "at least one value to try") for name in empty])
+        size = math.prod(len(values) for values in self.grid.values())
+        if size > MAX_GRID:
+            raise Findings([Failure("grid", f"{size} combinations", f"at most {MAX_GRID}")], [_GRID_HINT])
+        return self
+
+    @property
+    def learners(self) -> tuple[Learner, ...]:
+        """Every combination of the grid, in its order."""
+        label = self.name or self.model.partition(":")[2]
+        names = sorted(self.grid)
+        made = []
+        for values in itertools.product(*(self.grid[name] for name in names)):
+            chosen = dict(zip(names, values, strict=True))
+            shown_values = ", ".join(f"{name}={value}" for name, value in chosen.items())
+            made.append(
+                Learner(
+                    name=f"{label}({shown_values})" if chosen else label,
+                    path=self.model,
+                    params={**self.params, **chosen},
+                    scope=self.scope,
+                )
+            )
+        return tuple(made)
+
+
+@dataclass(frozen=True)
+class Learner:
+    """One candidate with all its arguments settled."""
+
+    name: str
+    path: str
+    params: Mapping[str, Any]
+    scope: Literal["partition", "fleet"] = "partition"
 
 
 class Limits(Part):
@@ -58,20 +120,28 @@ class Training(Part):
 
     window: Duration | None = None
     """How far back training rows go from the end of the interval, such as "730D"; default: all there are."""
-    holdout: Duration = "28D"
-    """The last part of the rows, by one cutoff in time for the whole fleet: models are measured on it, not fitted."""
-    folds: Annotated[int, Field(ge=1)] = 1
-    """How many holdouts, one before the other. More than one is not built yet."""
+    holdout: Duration | None = None
+    """The last part of the rows, by one cutoff in time for the whole fleet: models are measured on it, not fitted. Default:
+    "28D"; a Forecast's is its horizon."""
+    folds: Annotated[int, Field(ge=1, le=100)] = 1
+    """How many holdouts, one before the other, each with the rows before it to fit on: candidates are selected by their mean
+    error over all. What is reported of a model is measured on the last one."""
+    gap: Duration | None = None
+    """How much before a holdout is left out of the rows to fit on, as when the latest rows come in late; default: nothing."""
     weight: Text | None = None
-    """The column of sample weights. Not built yet."""
+    """The column of sample weights; estimators get it as ``sample_weight``. It is at least 0 and not null."""
     select_by: Text | None = None
-    """The metric that picks a partition's candidate. Not built yet."""
+    """The metric that picks a partition's candidate; default: mae, log_loss, or wape for a Forecast. Of equals, the one that
+    is listed first is taken, so list the simplest first. Of the author's own metrics, less is better."""
+    halving: bool = False
+    """Whether the worse half of the candidates is left out after each fold (successive halving), the latest fold first."""
     refit: bool = True
     """Whether a model is fitted again on all rows, the holdout included, after it was measured."""
     min_rows: Annotated[int, Field(ge=1)] = 30
-    """Partitions with fewer rows with a target are skipped; the baseline then serves them."""
+    """Partitions with fewer rows with a target are skipped; the fallback then serves them."""
     fallback: tuple[Text, ...] = ("baseline",)
-    """What serves a partition without a model. Key columns, for a model of a coarser level, are not built yet."""
+    """What serves a partition without a model of its own, the first that exists: a model of all partitions with the same
+    value of a key column, named by the column; of the whole fleet (``fleet``); and last the ``baseline``."""
     per_model: Limits | None = None
     """Limits of one model. Not built yet."""
     metrics: Annotated[tuple[str, ...], refuse(_check_metrics)] = ()
@@ -79,8 +149,29 @@ class Training(Part):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.window is not None and duration(self.window) <= duration(self.holdout):
-            raise Findings(
-                [Failure("window", shown(self.window), f"allowed: longer than the holdout, {self.holdout!r}")]
+        failures = []
+        if self.window is not None and duration(self.window) <= duration(self.holdout or "1min") * self.folds:
+            failures.append(
+                Failure(
+                    "window",
+                    shown(self.window),
+                    f"allowed: longer than {self.folds} times the holdout, {self.holdout!r}",
+                )
             )
+        if (
+            self.fallback[-1:] != ("baseline",)
+            or self.fallback.count("baseline") > 1
+            or len(set(self.fallback)) < len(self.fallback)
+        ):
+            failures.append(
+                Failure(
+                    "fallback",
+                    shown(self.fallback),
+                    "allowed: key columns, then 'fleet', and 'baseline' last, each once",
+                )
+            )
+        if self.halving and self.folds < 2:
+            failures.append(Failure("halving", "True", "allowed: with at least 2 folds"))
+        if failures:
+            raise Findings(failures)
         return self

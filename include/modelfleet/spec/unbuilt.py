@@ -10,9 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from modelfleet.errors import Failure
 from modelfleet.spec.base import Part
-from modelfleet.spec.data import SqlTable
-from modelfleet.spec.features import Features
-from modelfleet.spec.problem import Forecast
 from modelfleet.spec.values import shown
 
 if TYPE_CHECKING:
@@ -21,21 +18,15 @@ if TYPE_CHECKING:
 WORDS = "is part of the design but not built yet"
 
 _FIELDS: dict[str, dict[str, str]] = {
-    "": {"candidates": "give `model`", "outputs": "", "access": "", "compute": ""},
-    "training": {
-        "folds": "only 1",
-        "weight": "",
-        "select_by": "",
-        "fallback": "only ('baseline',)",
-        "per_model": "",
-    },
+    "": {"outputs": "", "access": "", "compute": ""},
+    "training": {"per_model": ""},
     "gate": {"approval": "only False"},
 }
 
 
 def findings(spec: FleetSpec) -> list[Failure]:
     """A failure for each field of a spec that asks for something not built."""
-    return list(_of_fields(spec)) + list(_of_parts(spec))
+    return list(_of_fields(spec))
 
 
 def _of_fields(spec: FleetSpec) -> Iterator[Failure]:
@@ -45,16 +36,6 @@ def _of_fields(spec: FleetSpec) -> Iterator[Failure]:
             value = getattr(part, field)
             if value != type(part).model_fields[field].default:
                 yield _failure(f"{name}.{field}" if name else field, value, instead)
-
-
-def _of_parts(spec: FleetSpec) -> Iterator[Failure]:
-    if isinstance(spec.problem, Forecast):
-        yield _failure("problem", spec.problem.kind, "Regression or Classification")
-    if isinstance(spec.features, Features):
-        yield _failure("features", "Features", "the names of columns")
-    for name, table in spec.data.tables.items():
-        if isinstance(table, SqlTable) and table.late is not None:
-            yield _failure(f"data.{name}.late", table.late)
 
 
 def _failure(field: str, value: Any, instead: str = "") -> Failure:

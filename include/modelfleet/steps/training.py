@@ -16,6 +16,7 @@ from modelfleet.errors import DataError
 from modelfleet.ingest.schema import schema_of
 from modelfleet.lake import FileEntry, Lake, runs
 from modelfleet.lake.buckets import BucketPlace, BucketResult, kept
+from modelfleet.spec.training import HOLDOUT
 from modelfleet.steps import preparing
 from modelfleet.steps.runner import Context, StepFunction, StepResult, record_done
 
@@ -63,7 +64,7 @@ def train(ctx: Context) -> StepResult:
 
 def plan(ctx: Context) -> training.TrainingPlan:
     """The training plan of the run; the holdout is the last stretch before the interval's end."""
-    holdout: timedelta = intervals.duration(ctx.spec.training.holdout)
+    holdout: timedelta = intervals.duration(ctx.spec.training.holdout or HOLDOUT)
     end = ctx.attempt.interval.end
     cutoff = (end.astimezone(UTC) - holdout).astimezone(end.tzinfo)
     return training.TrainingPlan.of(
