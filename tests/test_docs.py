@@ -15,16 +15,28 @@ import typer
 
 from modelfleet.alerting.incidents import Incident, raise_incident
 from modelfleet.cli import app
-from modelfleet.metric_names import CLASSIFICATION, REGRESSION
+from modelfleet.metric_names import CLASSIFICATION, FORECAST
 from modelfleet.prediction import Reason
 from modelfleet.rules import COMPARED, FLEET_COUNTS, FLEET_SHARES, FUNCTIONS, MODEL_COUNTS
 from modelfleet.spec import (
+    Candidate,
     Classification,
+    Clip,
+    Dedupe,
+    Difference,
+    Drop,
+    Expanding,
+    Features,
+    Fill,
     FleetSpec,
+    Forecast,
     Gate,
+    Holidays,
+    Lag,
     LakeTable,
     Quality,
     Regression,
+    Rolling,
     Schedule,
     SqlTable,
     Training,
@@ -105,7 +117,9 @@ def test_every_modelfleet_command_in_the_documents_exists_with_its_options() -> 
 PARTS: dict[str, type[Part]] = {
     "": FleetSpec,
     "data.": Data,
-    **{f"{part.__name__}.": part for part in (SqlTable, LakeTable, Regression, Classification)},
+    **{f"{part.__name__}.": part for part in (SqlTable, LakeTable, Regression, Classification, Forecast)},
+    **{f"{part.__name__}.": part for part in (Features, Lag, Difference, Rolling, Expanding, Holidays)},
+    **{f"{part.__name__}.": part for part in (Candidate, Drop, Clip, Fill, Dedupe)},
     **{f"{part.__name__}.": part for part in (Training, Quality, Gate, Schedule)},
 }
 
@@ -123,8 +137,13 @@ def test_every_field_of_a_spec_is_documented_with_its_default() -> None:
             if name == "kind":
                 continue
             default = field.get_default(call_default_factory=True)
-            required = field.is_required() or path == "model"
-            text = "required" if required else f"{part.__name__}()" if isinstance(default, Part) else repr(default)
+            text = (
+                "required"
+                if field.is_required()
+                else f"{part.__name__}()"
+                if isinstance(default, Part)
+                else repr(default)
+            )
             expected = f"{type(default).__name__}()" if isinstance(default, Part) else text
             if path not in documented or documented[path][1].replace('"', "'") != expected:
                 wrong.append(f"{path}: {expected}, documented {documented.get(path)}")
@@ -136,12 +155,20 @@ def test_fields_marked_not_built_are_those_that_are_refused() -> None:
     refused = {
         f"{section.title()}.{field}".lstrip(".") for section, fields in unbuilt._FIELDS.items() for field in fields
     }
-    assert marked == refused | {"problem", "features", "SqlTable.late"}
+    assert marked == refused
+
+
+def test_fields_of_the_reference_are_those_there_are() -> None:
+    fields = {
+        prefix + (field.alias or name) for prefix, part in PARTS.items() for name, field in part.model_fields.items()
+    }
+    parts = {path for path in documented_fields() if path.partition(".")[0] + "." in PARTS}
+    assert parts - fields == set()
 
 
 def test_names_of_rules_and_reasons_are_all_documented() -> None:
     text = (ROOT / "docs" / "author-a-fleet.md").read_text()
-    names = (*REGRESSION, *CLASSIFICATION, *MODEL_COUNTS, *FLEET_COUNTS, *FLEET_SHARES, *FUNCTIONS, *Reason)
+    names = (*FORECAST, *CLASSIFICATION, *MODEL_COUNTS, *FLEET_COUNTS, *FLEET_SHARES, *FUNCTIONS, *Reason)
     wanted = [*map(str, names), *(f"{struct}.<metric>" for struct in COMPARED), "champion.status", "baseline.status"]
     assert [name for name in wanted if f"`{name}`" not in text] == []
 

@@ -1,4 +1,4 @@
-"""Metrics against scikit-learn, and every edge where scikit-learn has no useful answer."""
+"""Metrics against scikit-learn and utilsforecast, and every edge where they have no useful answer."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ import sys
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import sklearn.metrics as sk
+import utilsforecast.losses as uf
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -69,6 +71,81 @@ def test_classification_equals_scikit_learn(rows: list[tuple[int, float, int]], 
     tolerance = 1e-9 if dtype is np.float64 else 1e-5
     for name, value in got.items():
         assert value == pytest.approx(wanted[name], rel=tolerance, abs=tolerance, nan_ok=True), name
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.tuples(NUMBERS, NUMBERS, NUMBERS, NUMBERS, NUMBERS), min_size=1, max_size=30),
+    st.lists(NUMBERS, min_size=2, max_size=40),
+    st.integers(1, 8),
+)
+@example([(1.0, 1.0, 0.0, 1.0, 2.0)], [3.0, 3.0, 3.0], 1)
+def test_forecast_equals_scikit_learn_and_utilsforecast(
+    rows: list[tuple[float, ...]], history: list[float], season: int
+) -> None:
+    table = np.array(rows)
+    y, p, bands = table[:, 0], table[:, 1], np.sort(table[:, 2:], axis=1)
+    quantiles = (0.1, 0.5, 0.975)
+    past = np.array(history)
+    scale = metrics.scale(past, season)
+    got = metrics.forecast(y, p, quantiles=quantiles, predicted=bands, scale=scale)
+    assert tuple(got) == metric_names.FORECAST
+    assert {name: got[name] for name in metric_names.REGRESSION} == pytest.approx(
+        metrics.regression(y, p), nan_ok=True
+    )
+    losses = [sk.mean_pinball_loss(y, bands[:, place], alpha=q) for place, q in enumerate(quantiles)]
+    assert close(got["pinball"], float(np.mean(losses)))
+
+    frame = pd.DataFrame({"unique_id": 0, "ds": range(len(y)), "y": y, "model": p})
+    frame[["q10", "q50", "q97_5"]] = bands
+    names = {"model": ["q10", "q50", "q97_5"]}
+    assert close(got["pinball"], uf.mqloss(frame, names, np.array(quantiles))["model"].item())
+    frame["model-lo-80"], frame["model-hi-80"] = bands[:, 0], bands[:, -1]
+    assert close(got["coverage"], uf.coverage(frame, ["model"], level=80)["model"].item())
+    if not math.isnan(scale):
+        train = pd.DataFrame({"unique_id": 0, "ds": range(-len(past), 0), "y": past})
+        wanted = uf.mase(frame, ["model"], seasonality=season, train_df=train)["model"].item()
+        assert close(got["mase"], wanted if scale > 0 else NAN)
+
+
+@pytest.mark.parametrize(
+    "y, season, wanted",
+    [
+        pytest.param([1, 3, 2], 1, 1.5, id="one step"),
+        pytest.param([1, 3, 2, 7], 2, 2.5, id="a season"),
+        pytest.param([1, 3], 2, NAN, id="no longer than a season"),
+        pytest.param([], 1, NAN, id="nothing"),
+        pytest.param([4, 4, 4], 1, 0.0, id="a constant"),
+    ],
+)
+def test_scale_is_the_mean_seasonal_difference(y: Any, season: int, wanted: float) -> None:
+    assert close(metrics.scale(y, season), wanted)
+
+
+@pytest.mark.parametrize(
+    "keywords, wanted",
+    [
+        pytest.param({"scale": 2.0}, (0.5, NAN, NAN), id="no quantiles"),
+        pytest.param({"scale": 0.0}, (NAN, NAN, NAN), id="a scale of zero"),
+        pytest.param({"scale": NAN}, (NAN, NAN, NAN), id="no scale"),
+        pytest.param({"scale": 2.0, "quantiles": (0.1, 0.9)}, (0.5, NAN, NAN), id="quantiles that are not there"),
+        pytest.param(
+            {"scale": 2.0, "quantiles": (0.5,), "predicted": [[2], [2]]}, (0.5, 0.25, NAN), id="one has no coverage"
+        ),
+        pytest.param(
+            {"scale": 2.0, "quantiles": (0.1, 0.9), "predicted": [[1, 3], [2.5, 4]]}, (0.5, 0.2125, 0.5), id="two"
+        ),
+    ],
+)
+def test_forecast_edge_is_as_defined(keywords: Any, wanted: tuple[float, ...]) -> None:
+    got = metrics.forecast([1, 2], [2, 3], **keywords)
+    assert [got[name] for name in ("mase", "pinball", "coverage")] == pytest.approx(wanted, nan_ok=True)
+
+
+def test_forecast_without_rows_is_nan() -> None:
+    got = metrics.forecast([], [], quantiles=(0.1, 0.9), predicted=np.empty((0, 2)), scale=1.0)
+    assert tuple(got) == metric_names.FORECAST
+    assert all(math.isnan(value) for value in got.values())
 
 
 @pytest.mark.parametrize(
@@ -133,6 +210,14 @@ def test_classification_edge_is_as_defined(truth: Any, chance: Any, predicted: A
             "y_pred holds 1 of 2 values that are neither 0 nor 1",
         ),
         (lambda: metrics.classification([-1, 1], [0.5, 0.5], [0, 1]), "y_true holds 1 of 2 values that are neither"),
+        (
+            lambda: metrics.forecast([1, 2], [1, 2], quantiles=(0.1, 0.9), predicted=[[1, 2]], scale=1.0),
+            r"predicted has shape \(1, 2\) for 2 rows and 2 quantiles",
+        ),
+        (
+            lambda: metrics.forecast([1], [1], quantiles=(0.1, 0.9), predicted=[[1, NAN]], scale=1.0),
+            "predicted holds 1 of 2 values that are NaN",
+        ),
     ],
 )
 def test_bad_values_raise_with_their_number(call: Any, match: str) -> None:
@@ -149,18 +234,22 @@ def test_inputs_are_left_as_they_were() -> None:
 
 
 def test_every_metric_has_a_direction() -> None:
-    assert set(metric_names.DIRECTIONS) == {*metric_names.REGRESSION, *metric_names.CLASSIFICATION}
+    assert set(metric_names.DIRECTIONS) == {*metric_names.FORECAST, *metric_names.CLASSIFICATION}
     higher = {name for name in metric_names.DIRECTIONS if metric_names.lower_is_better(name) is False}
     assert higher == {"r2", "accuracy", "roc_auc", "f1"}
-    assert metric_names.lower_is_better("bias") is None
+    assert {name for name in metric_names.DIRECTIONS if metric_names.lower_is_better(name) is None} == {
+        "bias",
+        "coverage",
+    }
     assert metric_names.lower_is_better("of_an_author") is None
 
 
 def test_names_of_a_problem_and_refusal_of_others() -> None:
     assert metric_names.names("regression") == metric_names.REGRESSION
     assert metric_names.names("classification") == metric_names.CLASSIFICATION
-    with pytest.raises(ValueError, match="'forecast'; allowed: classification, regression"):
-        metric_names.names("forecast")
+    assert metric_names.names("forecast") == metric_names.FORECAST
+    with pytest.raises(ValueError, match="'ranking'; allowed: regression, classification, forecast"):
+        metric_names.names("ranking")
 
 
 def test_names_are_importable_without_numpy() -> None:

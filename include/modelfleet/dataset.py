@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import json
 import secrets
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
-from modelfleet import engine, keys, prepare, slices
+from modelfleet import engine, keys, prepare, series, slices
 from modelfleet.errors import DataError, bounded
+from modelfleet.features import MAX_CATEGORIES, categories_of, settle
 from modelfleet.ingest.schema import lake_type
 from modelfleet.ingest.time import Cut
 from modelfleet.interval import Interval
@@ -24,10 +27,12 @@ from modelfleet.lake.runs import Attempt
 from modelfleet.lake.store import FileEntry, Lake
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
     from pyspark.sql import SparkSession
 
     from modelfleet.prepare import Source
+    from modelfleet.series import SeriesPlan
     from modelfleet.spec import FleetSpec
 
 BUCKET_BYTES = 64 << 20
@@ -53,13 +58,42 @@ class Columns:
 
     @classmethod
     def of(cls, spec: FleetSpec, *, with_target: bool) -> Columns:
+        forecasts = spec.problem.kind == "forecast"
         return cls(
             fleet=spec.name,
             keys=tuple(spec.partition_by),
             time=spec.time_column,
-            ids=tuple(spec.id_columns),
+            ids=() if forecasts else tuple(spec.id_columns),
             features=tuple(spec.columns),
-            target=spec.problem.target if with_target else None,
+            target=spec.problem.target if with_target or forecasts else None,
+        )
+
+
+@dataclass(frozen=True)
+class Treated:
+    """What is done to a bucket's sorted rows: a Forecast's series are made regular, others only treated."""
+
+    spec: FleetSpec
+    series: SeriesPlan | None = None
+    since: datetime | None = None
+    """Partitions without a row from then on are only there to look back on, and not counted."""
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        """Columns that known-ahead tables give, so that the prepared rows may lack them."""
+        lookups = () if self.series is None else self.series.lookups
+        return tuple(name for lookup in lookups for name in lookup.columns)
+
+    def __call__(self, rows: pa.Table) -> tuple[pa.Table, dict[str, int]]:
+        """The rows as models see them, and what was done to how many."""
+        if self.series is not None:
+            return series.regularize(rows, self.series)
+        target = self.spec.problem.target
+        known = [t for t in self.spec.treatments if getattr(t, "column", None) != target or target in rows.column_names]
+        if not known:
+            return rows, {}
+        return series.apply(
+            rows, known, fleet=self.spec.name, target=self.spec.problem.target, time=self.spec.time_column
         )
 
 
@@ -73,11 +107,15 @@ class Dataset:
     notes: tuple[str, ...]
     rows: int
     partitions: int
+    treated: dict[str, int]
+    """What was done to how many rows: treatments, dates filled, duplicates found."""
+    categories: dict[str, tuple[str, ...]]
+    """The values of each categorical column, key columns among them where models span partitions; training only."""
     digest: str
 
 
 @dataclass(frozen=True)
-class _Fragment:
+class Fragment:
     """One Arrow file of the first pass: the buckets of its record batches, in order."""
 
     path: str
@@ -92,6 +130,8 @@ class _Layout:
     place: BucketPlace
     columns: Columns
     span: Interval
+    treated: Treated
+    categorical: tuple[str, ...] = ()
 
 
 def build(
@@ -104,26 +144,31 @@ def build(
     attempt: Attempt,
     lake: Lake,
     fingerprint: str,
+    treated: Treated,
+    categorical: tuple[str, ...] = (),
     progress: engine.Progress | None = None,
 ) -> Dataset:
     """Group the rows of `sources` that lie in `span` by partition.
 
+    :param categorical: the columns whose values are gathered.
+
     :raises DataError: naming the fleet and the column that is missing, has a type that can't be used, or drifted.
     """
-    tables = [prepare.unify(source, spec, needed=_needed(spec, source, columns)) for source in sources]
+    needed = tuple(name for name in columns.all if name not in treated.given)
+    tables = [prepare.unify(source, spec, needed=_needed(spec, source, columns, needed)) for source in sources]
     notes = tuple(note for table in tables for note in table.notes)
     buckets = _bucket_count(sum(entry.bytes for s in sources for entry in s.entries), engine.parallelism(spark))
     place = BucketPlace.of(attempt, "dataset", fingerprint=fingerprint, buckets=buckets)
-    layout = _Layout(lake, place, columns, span)
+    layout = _Layout(lake, place, columns, span, treated, categorical)
     done = {} if attempt.options.get("force") else kept(lake, attempt, "dataset", place)
     if spec.data.prepare is None:
         schema = tables[0].schema
-        check_columns(schema, columns)
+        check_columns(schema, columns, given=treated.given)
         fragments = [] if len(done) == buckets else _split_files(spark, tables[0], layout, progress)
     else:
         frame = prepare.run(spark, spec, tables)
         schema = prepare.arrow_schema(frame)
-        check_columns(schema, columns)
+        check_columns(schema, columns, given=treated.given)
         with prepare.failures(spec):
             fragments = [] if len(done) == buckets else _split_frame(frame, layout)
     todo = [bucket for bucket in range(buckets) if bucket not in done]
@@ -133,33 +178,46 @@ def build(
     results = tuple(sorted([*done.values(), *gathered], key=lambda r: r.bucket))
     return Dataset(
         results=results,
-        schema={field.name: str(field.type) for field in selected},
+        schema=results[0].facts["schema"],
         key_types={name: keys.key_type(name, schema.field(name).type, fleet=spec.name) for name in columns.keys},
         notes=notes,
         rows=sum(r.files["rows"].rows for r in results),
         partitions=sum(r.facts["partitions"] for r in results),
+        treated=dict(sum((Counter(r.facts["treated"]) for r in results), Counter())),
+        categories=_settled([r.facts["categories"] for r in results], spec),
         digest=slices.combine(r.facts["digest"] for r in results),
     )
 
 
-def check_columns(schema: pa.Schema, columns: Columns) -> None:
-    """See that every column the fleet names is there, with a type it can have.
+def _settled(found: Sequence[dict[str, list[str]]], spec: FleetSpec) -> dict[str, tuple[str, ...]]:
+    """The categories of all buckets together; of key columns only where there are not too many.
+
+    :raises DataError: for a declared categorical column of too many values.
+    """
+    sets = [{name: set(values) for name, values in one.items()} for one in found]
+    many = [
+        name for name in spec.partition_by if len(set().union(*(one.get(name, set()) for one in sets))) > MAX_CATEGORIES
+    ]
+    return settle([{n: values for n, values in one.items() if n not in many} for one in sets], spec.name)
+
+
+def check_columns(schema: pa.Schema, columns: Columns, *, given: Sequence[str] = ()) -> None:
+    """See that every column the fleet names is there, with a type it can have; those of `given` may come later.
 
     :raises DataError: naming the fleet and the columns.
     """
     import pyarrow.types as t
 
-    missing = [name for name in columns.all if name not in schema.names]
+    missing = [name for name in columns.all if name not in schema.names and name not in given]
     if missing:
         raise DataError(
             f"fleet {columns.fleet!r}: the prepared rows have no column {bounded(map(repr, missing))}; "
             f"they have {bounded(schema.names, limit=40)}",
             hint="select it in `prepare`, or correct the spec",
         )
-    if slices.PARTITION in columns.all:
-        raise DataError(
-            f"fleet {columns.fleet!r}: column name {slices.PARTITION!r} is taken by Modelfleet", hint="rename it"
-        )
+    for taken in (slices.PARTITION, series.PROBLEM):
+        if taken in columns.all:
+            raise DataError(f"fleet {columns.fleet!r}: column name {taken!r} is taken by Modelfleet", hint="rename it")
     for name in columns.keys:
         keys.key_type(name, schema.field(name).type, fleet=columns.fleet)
     if not (t.is_timestamp(schema.field(columns.time).type) or t.is_date(schema.field(columns.time).type)):
@@ -167,7 +225,7 @@ def check_columns(schema: pa.Schema, columns: Columns) -> None:
             f"fleet {columns.fleet!r}: time column {columns.time!r} is of type {schema.field(columns.time).type}; "
             "allowed are timestamp and date"
         )
-    for name in columns.features:
+    for name in (name for name in columns.features if name in schema.names):
         if t.is_nested(schema.field(name).type) or t.is_binary(schema.field(name).type):
             raise DataError(
                 f"fleet {columns.fleet!r}: feature {name!r} is of type {schema.field(name).type}; "
@@ -186,14 +244,14 @@ def read_bucket(lake: Lake, entry: FileEntry) -> pa.Table:
     import pyarrow.parquet as pq
 
     with lake.open_input(entry.path) as file:
-        return pq.read_table(file, read_dictionary=[slices.PARTITION])
+        return pq.read_table(file, read_dictionary=list(_OWN))
 
 
-def _needed(spec: FleetSpec, source: Source, columns: Columns) -> tuple[str, ...]:
+def _needed(spec: FleetSpec, source: Source, columns: Columns, all_columns: tuple[str, ...]) -> tuple[str, ...]:
     """The columns a table must not lose between intervals; with a `prepare` only its author knows the others."""
     if source.name != spec.data.main[0]:
         return ()
-    return columns.all if spec.data.prepare is None else (columns.time,)
+    return all_columns if spec.data.prepare is None else (spec.data.time,)
 
 
 def _bucket_count(stored_bytes: int, cores: int) -> int:
@@ -205,26 +263,27 @@ def _selected(schema: pa.Schema, columns: Columns) -> list[pa.Field]:
     """The columns in the types of the lake: what `prepare` made of them may be narrower, or decimal."""
     import pyarrow as pa
 
-    kinds = {name: lake_type(schema.field(name).type) or schema.field(name).type for name in columns.all}
+    present = [name for name in columns.all if name in schema.names]
+    kinds = {name: lake_type(schema.field(name).type) or schema.field(name).type for name in present}
     return [pa.field(name, kind) for name, kind in kinds.items()]
 
 
 def _split_files(
     spark: SparkSession, table: prepare.Unified, layout: _Layout, progress: engine.Progress | None
-) -> list[_Fragment]:
+) -> list[Fragment]:
     tasks = sorted(table.chunks(), key=lambda chunk: -chunk.entry.bytes)
     split = engine.fan_out(spark, partial(_split_chunk, layout, table), tasks, label="split", progress=progress)
     return [fragment for fragments in split for fragment in fragments]
 
 
-def _split_chunk(layout: _Layout, table: prepare.Unified, chunk: prepare.Chunk) -> list[_Fragment]:
+def _split_chunk(layout: _Layout, table: prepare.Unified, chunk: prepare.Chunk) -> list[Fragment]:
     return list(_split(layout, prepare.read(table, chunk, layout.lake)))
 
 
-def _split_frame(frame: object, layout: _Layout) -> list[_Fragment]:
+def _split_frame(frame: object, layout: _Layout) -> list[Fragment]:
     lines = frame.mapInArrow(partial(_split_batches, layout), "fragment string").collect()  # type: ignore[attr-defined]
     given = [json.loads(line["fragment"]) for line in lines]
-    return [_Fragment(fragment["path"], tuple(fragment["buckets"])) for fragment in given]
+    return [Fragment(fragment["path"], tuple(fragment["buckets"])) for fragment in given]
 
 
 def _split_batches(layout: _Layout, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -234,7 +293,7 @@ def _split_batches(layout: _Layout, batches: Iterator[pa.RecordBatch]) -> Iterat
     yield pa.RecordBatch.from_pydict({"fragment": pa.array(lines, pa.string())})
 
 
-def _split(layout: _Layout, batches: Iterable[pa.RecordBatch]) -> Iterator[_Fragment]:
+def _split(layout: _Layout, batches: Iterable[pa.RecordBatch]) -> Iterator[Fragment]:
     """Write the rows of the span, a million at a time, split by bucket."""
     import pyarrow as pa
 
@@ -242,35 +301,39 @@ def _split(layout: _Layout, batches: Iterable[pa.RecordBatch]) -> Iterator[_Frag
     rows = 0
     for batch in batches:
         if batch.num_rows:
-            waiting.append(batch.select(list(layout.columns.all)))
+            waiting.append(batch.select([name for name in layout.columns.all if name in batch.schema.names]))
             rows += batch.num_rows
         if rows >= _SPLIT_ROWS:
-            yield from _write_fragment(layout, pa.Table.from_batches(waiting))
+            yield from _write_span(layout, pa.Table.from_batches(waiting))
             waiting, rows = [], 0
     if waiting:
-        yield from _write_fragment(layout, pa.Table.from_batches(waiting))
+        yield from _write_span(layout, pa.Table.from_batches(waiting))
 
 
-def _write_fragment(layout: _Layout, rows: pa.Table) -> Iterator[_Fragment]:
+def _write_span(layout: _Layout, rows: pa.Table) -> Iterator[Fragment]:
+    rows = in_span(rows, layout.columns.time, layout.span)
+    if rows.num_rows:
+        names, codes = keys.encode_columns(rows, layout.columns.keys)
+        yield write_fragment(layout.lake, layout.place, rows, names, codes)
+
+
+def write_fragment(lake: Lake, place: BucketPlace, rows: pa.Table, names: Sequence[str], codes: np.ndarray) -> Fragment:
+    """Write rows split by the bucket of their key; `codes` are the places of the rows' keys in `names`."""
     import numpy as np
     import pyarrow as pa
 
-    rows = in_span(rows, layout.columns.time, layout.span)
-    if rows.num_rows == 0:
-        return
-    names, codes = keys.encode_columns(rows, layout.columns.keys)
-    bucket_of = np.array([keys.bucket_of(keys.hash_of(name), layout.place.buckets) for name in names])
+    bucket_of = np.array([keys.bucket_of(keys.hash_of(name), place.buckets) for name in names])
     buckets = bucket_of[codes]
     order = np.argsort(buckets, kind="stable")
     present, starts = np.unique(buckets[order], return_index=True)
     ends = [*starts[1:].tolist(), len(order)]
-    path = f"{layout.place.folder}/fragment-{secrets.token_hex(8)}.arrow"
-    layout.lake.make_folder_of(path)
-    with layout.lake.fs.open_output_stream(path) as sink, pa.ipc.new_file(sink, rows.schema) as writer:
+    path = f"{place.folder}/fragment-{secrets.token_hex(8)}.arrow"
+    lake.make_folder_of(path)
+    with lake.fs.open_output_stream(path) as sink, pa.ipc.new_file(sink, rows.schema) as writer:
         for start, end in zip(starts.tolist(), ends, strict=True):
             part = rows.take(pa.array(order[start:end])).combine_chunks()
             writer.write_batch(part.to_batches()[0])
-    yield _Fragment(path, tuple(present.tolist()))
+    return Fragment(path, tuple(present.tolist()))
 
 
 def in_span(rows: pa.Table, time: str, span: Interval) -> pa.Table:
@@ -278,7 +341,7 @@ def in_span(rows: pa.Table, time: str, span: Interval) -> pa.Table:
     return rows.filter(Cut(time, span, span.timezone).mask(rows.column(time).combine_chunks()))
 
 
-def _gather(layout: _Layout, fields: list[pa.Field], task: tuple[int, tuple[_Fragment, ...]]) -> BucketResult:
+def _gather(layout: _Layout, fields: list[pa.Field], task: tuple[int, tuple[Fragment, ...]]) -> BucketResult:
     """Second pass: one bucket's batches of all fragments, sorted, with the canonical key beside them."""
     import numpy as np
     import pyarrow as pa
@@ -287,7 +350,7 @@ def _gather(layout: _Layout, fields: list[pa.Field], task: tuple[int, tuple[_Fra
     bucket, fragments = task
     schema = pa.schema(fields)
     rows = pa.concat_tables(
-        [schema.empty_table(), *(_read_fragment(layout.lake, fragment, bucket).cast(schema) for fragment in fragments)]
+        [schema.empty_table(), *(read_fragment(layout.lake, fragment, bucket).cast(schema) for fragment in fragments)]
     )
     names, codes = keys.encode_columns(rows, layout.columns.keys)
     hashed = [keys.hash_of(name) for name in names]
@@ -298,7 +361,7 @@ def _gather(layout: _Layout, fields: list[pa.Field], task: tuple[int, tuple[_Fra
         pa.array(rank[codes] if len(names) else np.empty(0, np.int32)), pa.array([names[p] for p in order], pa.string())
     )
     rows = rows.append_column(slices.PARTITION, partition)
-    rows = rows.take(_sorted_order(rows, layout.columns)).combine_chunks()
+    rows, treated = layout.treated(rows.take(_sorted_order(rows, layout.columns)).combine_chunks())
     hashes = slices.row_hashes(rows)
     parts = [(key, slices.fingerprint(hashes[start:end])) for key, start, end in slices.bounds(rows)]
     path = layout.place.file("rows", bucket, secrets.token_hex(4), "parquet")
@@ -306,11 +369,34 @@ def _gather(layout: _Layout, fields: list[pa.Field], task: tuple[int, tuple[_Fra
     with layout.lake.fs.open_output_stream(path) as sink:
         pq.write_table(rows, sink, compression="zstd", row_group_size=1 << 17)
     entry = layout.lake.entry(path, rows.num_rows)
-    facts = {"partitions": len(parts), "digest": slices.digest_of_parts(parts), "bytes": rows.nbytes}
+    facts = {
+        "partitions": _due(rows, layout),
+        "digest": slices.digest_of_parts(parts),
+        "bytes": rows.nbytes,
+        "schema": {field.name: str(field.type) for field in rows.schema if field.name not in _OWN},
+        "treated": treated,
+        "categories": {name: sorted(found) for name, found in categories_of(rows, layout.categorical).items()},
+    }
     return finish(layout.lake, layout.place, BucketResult(bucket, {"rows": entry}, facts))
 
 
-def _read_fragment(lake: Lake, fragment: _Fragment, bucket: int) -> pa.Table:
+_OWN = (slices.PARTITION, series.PROBLEM)
+
+
+def _due(rows: pa.Table, layout: _Layout) -> int:
+    """How many partitions the run is about: all, but for those that are only looked back on."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    since = layout.treated.since
+    if since is not None:
+        column = rows.column(layout.columns.time)
+        rows = rows.filter(pa.array(slices.wall_times(column) >= slices.wall_moment(column.type, since)))
+    return int(pc.count_distinct(rows.column(slices.PARTITION).combine_chunks().indices).as_py())
+
+
+def read_fragment(lake: Lake, fragment: Fragment, bucket: int) -> pa.Table:
+    """The rows of one bucket that a fragment holds."""
     import pyarrow as pa
 
     with lake.open_input(fragment.path) as file, pa.ipc.open_file(file) as reader:
@@ -323,7 +409,7 @@ def _sorted_order(rows: pa.Table, columns: Columns) -> pa.Array:
     import pyarrow.compute as pc
 
     codes = rows.column(slices.PARTITION).combine_chunks().indices
-    others = [name for name in columns.all if name not in columns.keys and name != columns.time]
+    others = [n for n in columns.all if n not in columns.keys and n != columns.time and n in rows.column_names]
     sortable = rows.select([columns.time, *others]).append_column("_code", codes)
     by = ["_code", columns.time, *others]
     return (

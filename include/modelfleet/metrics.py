@@ -11,14 +11,26 @@ model as failed.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from modelfleet.metric_names import CLASSIFICATION, DIRECTIONS, REGRESSION, lower_is_better, names
+from modelfleet.metric_names import CLASSIFICATION, DIRECTIONS, FORECAST, REGRESSION, lower_is_better, names
 
-__all__ = ["CLASSIFICATION", "DIRECTIONS", "REGRESSION", "classification", "lower_is_better", "names", "regression"]
+__all__ = [
+    "CLASSIFICATION",
+    "DIRECTIONS",
+    "FORECAST",
+    "REGRESSION",
+    "classification",
+    "forecast",
+    "lower_is_better",
+    "names",
+    "regression",
+    "scale",
+]
 
 _Floats: TypeAlias = NDArray[np.float64]
 _NAN = math.nan
@@ -60,6 +72,46 @@ def regression(y_true: ArrayLike, y_pred: ArrayLike) -> dict[str, float]:
         }
 
 
+def forecast(
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    *,
+    quantiles: Sequence[float] = (),
+    predicted: ArrayLike | None = None,
+    scale: float,
+) -> dict[str, float]:
+    """The metrics of `FORECAST`, in that order: those of `regression`, and
+
+    - ``mase``: ``mae`` over `scale` (Hyndman and Koehler 2006); NaN where the scale is 0 or NaN.
+    - ``pinball``: mean quantile loss over rows and quantiles, in units of the target; NaN without quantiles.
+    - ``coverage``: share of targets between the outermost two quantiles, ends included; NaN with fewer than two.
+
+    :param quantiles: which quantiles `predicted` holds, rising.
+    :param predicted: shape (n, quantiles); None is as good as no quantiles.
+    :param scale: what the seasonal naive forecast errs in the training series; see `scale`.
+    :raises ValueError: as `regression`; for quantiles of another shape, or NaN or infinity in them.
+    """
+    measured = regression(y_true, y_pred)
+    mase = measured["mae"] / scale if scale > 0 else _NAN
+    pinball = coverage = _NAN
+    if predicted is not None and len(quantiles) > 0:
+        truth = _column("y_true", y_true)
+        bands = _bands(predicted, truth.size, len(quantiles))
+        if truth.size > 0:
+            pinball = _pinball(truth, bands, np.asarray(quantiles, dtype=np.float64))
+            coverage = _coverage(truth, bands)
+    return {**measured, "mase": mase, "pinball": pinball, "coverage": coverage}
+
+
+def scale(y: ArrayLike, season: int) -> float:
+    """The mean absolute seasonal difference of a series without gaps: the unit of ``mase``. NaN without a difference."""
+    series = np.asarray(y, dtype=np.float64)
+    if series.size <= season:
+        return _NAN
+    with np.errstate(all="ignore"):
+        return float(np.abs(series[season:] - series[:-season]).sum()) / (series.size - season)
+
+
 def classification(y_true: ArrayLike, probability: ArrayLike, y_pred: ArrayLike) -> dict[str, float]:
     """The metrics of `CLASSIFICATION`, in that order, for a binary target.
 
@@ -96,6 +148,28 @@ def classification(y_true: ArrayLike, probability: ArrayLike, y_pred: ArrayLike)
         "f1": 2.0 * hits / (positive + claimed) if positive + claimed else _NAN,
         "brier": float((residual * residual).sum()) / n,
     }
+
+
+def _pinball(truth: _Floats, bands: _Floats, quantiles: _Floats) -> float:
+    with np.errstate(all="ignore"):
+        short = truth[:, None] - bands
+        return float(np.maximum(quantiles * short, (quantiles - 1.0) * short).sum()) / short.size
+
+
+def _coverage(truth: _Floats, bands: _Floats) -> float:
+    if bands.shape[1] < 2:
+        return _NAN
+    return int(np.count_nonzero((bands[:, 0] <= truth) & (truth <= bands[:, -1]))) / truth.size
+
+
+def _bands(predicted: ArrayLike, rows: int, quantiles: int) -> _Floats:
+    array = np.asarray(predicted, dtype=np.float64)
+    if array.shape != (rows, quantiles):
+        raise ValueError(f"predicted has shape {array.shape} for {rows} rows and {quantiles} quantiles")
+    finite = int(np.count_nonzero(np.isfinite(array)))
+    if finite < array.size:
+        raise ValueError(f"predicted holds {array.size - finite} of {array.size} values that are NaN or infinite")
+    return array
 
 
 def _mape(size: _Floats, scale: _Floats) -> float:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import importlib.metadata
 import importlib.util
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -41,6 +43,8 @@ class ModelCode:
     def estimator(self, seed: int) -> Any:
         """A fresh estimator; every ``random_state`` it leaves open is set, so that the same data gives the same model."""
         estimator = self.build(**self.params)
+        if not hasattr(estimator, "get_params"):  # a forecaster need not have them
+            return estimator
         open_states = {
             name: seed
             for name, value in estimator.get_params(deep=True).items()
@@ -49,10 +53,10 @@ class ModelCode:
         return estimator.set_params(**open_states) if open_states else estimator
 
 
-def load(path: str, params: Mapping[str, Any], *, fleet: str, probabilities: bool) -> ModelCode:
+def load(path: str, params: Mapping[str, Any], *, fleet: str, problem: str) -> ModelCode:
     """Import the author's code and build one estimator to see that it is one.
 
-    :param probabilities: whether it must have ``predict_proba`` (classification).
+    :param problem: the kind: classification needs ``predict_proba``; forecast also takes a forecaster.
     :raises ModelCodeError: naming the fleet and the dotted path.
     """
     code = imported(path, params, fleet=fleet)
@@ -67,15 +71,30 @@ def load(path: str, params: Mapping[str, Any], *, fleet: str, probabilities: boo
             f"fleet {fleet!r}: {path} returned the class {estimator.__name__}",
             hint=f"return an estimator: {estimator.__name__}(...)",
         )
-    needed = ["fit", "predict", "get_params", "set_params"] + (["predict_proba"] if probabilities else [])
+    needed = ["fit", "predict"]
+    if problem != "forecast" or not is_forecaster(estimator):
+        needed += ["get_params", "set_params"] + (["predict_proba"] if problem == "classification" else [])
     missing = [name for name in needed if not hasattr(estimator, name)]
     if missing:
         raise ModelCodeError(
             f"fleet {fleet!r}: {path} returned {type(estimator).__name__}, which has no {', '.join(missing)}",
             hint="return a scikit-learn compatible estimator"
-            + (" that predicts probabilities" if missing == ["predict_proba"] else ""),
+            + (" that predicts probabilities" if missing == ["predict_proba"] else "")
+            + (", or a forecaster with fit(y, X) and predict(h, X)" if problem == "forecast" else ""),
         )
     return code
+
+
+def is_forecaster(model: object) -> bool:
+    """Whether a model forecasts a series by itself: its ``predict`` takes the number of steps, `h`, first."""
+    predict = getattr(model, "predict", None)
+    if predict is None:
+        return False
+    try:
+        parameters = list(inspect.signature(predict).parameters)
+    except (TypeError, ValueError):
+        return False
+    return parameters[:1] == ["h"]
 
 
 def imported(path: str, params: Mapping[str, Any], *, fleet: str) -> ModelCode:
@@ -111,13 +130,27 @@ def resolve(path: str, *, fleet: str) -> Callable[..., Any]:
 def code_version(*paths: str) -> str:
     """A digest of all source files of the packages that the dotted paths name, with Modelfleet's version in front.
 
-    Any change in the author's package makes a new version; a fleet without author's code has Modelfleet's alone.
+    Any change in the author's package makes a new version; an installed distribution counts by its version. A fleet without
+    author's code has Modelfleet's alone.
     """
     digest = hashlib.blake2b(digest_size=8)
     for package in sorted({path.partition(":")[0].partition(".")[0] for path in paths}):
+        installed = _installed(package)
+        if installed is not None:
+            digest.update(installed.encode() + b"\0")
+            continue
         for name, file in sorted(_source_files(package)):
             digest.update(f"{name}\0".encode() + file.read_bytes() + b"\0")
     return f"{modelfleet.__version__}+{digest.hexdigest()}"
+
+
+def _installed(package: str) -> str | None:
+    """The version of the installed distribution that a package comes from; None for code of one's own."""
+    found = importlib.util.find_spec(package)
+    if found is None or found.origin is None or "site-packages" not in Path(found.origin).parts:
+        return None
+    names = importlib.metadata.packages_distributions().get(package, [])
+    return " ".join(f"{name}=={importlib.metadata.version(name)}" for name in sorted(set(names))) or None
 
 
 def _source_files(package: str) -> list[tuple[str, Path]]:
@@ -130,20 +163,23 @@ def _source_files(package: str) -> list[tuple[str, Path]]:
     return [(path.relative_to(folder).as_posix(), path) for folder, path in found]
 
 
-def matrix(rows: pa.Table, features: Sequence[str], code: ModelCode, *, context: Sequence[str]) -> Matrix:
-    """What the estimator receives for `rows` of one partition, in time order.
-
-    :param context: the key and time columns, which ``features(frame)`` sees beside the features.
-    :raises ModelCodeError: when ``features(frame)`` does not return one row for each.
-    """
-    if code.features is not None:
-        frame = code.features(_frame(rows, [*context, *features]))
-        if len(frame) != rows.num_rows:
-            raise ModelCodeError(f"features() of {code.path} returned {len(frame)} rows for {rows.num_rows}")
-        return frame
+def matrix(rows: pa.Table, features: Sequence[str]) -> Matrix:
+    """Columns as they are, for `rows` of one partition: an ndarray where all are numbers, else a DataFrame."""
     if all(_is_number(rows.schema.field(name).type) for name in features):
         return _numbers(rows, features)
-    return _frame(rows, features)
+    return frame(rows, features)
+
+
+def authors_matrix(rows: pd.DataFrame, code: ModelCode) -> pd.DataFrame:
+    """What the author's ``features(frame)`` makes of one partition's rows, in time order.
+
+    :raises ModelCodeError: when it does not return one row for each.
+    """
+    assert code.features is not None
+    made = code.features(rows)
+    if len(made) != len(rows):
+        raise ModelCodeError(f"features() of {code.path} returned {len(made)} rows for {len(rows)}")
+    return made
 
 
 def take(x: Matrix, rows: slice | np.ndarray) -> Matrix:
@@ -175,5 +211,6 @@ def numbers(column: pa.ChunkedArray) -> np.ndarray:
     return column.cast(pa.float64(), safe=False).to_numpy()
 
 
-def _frame(rows: pa.Table, columns: Sequence[str]) -> pd.DataFrame:
+def frame(rows: pa.Table, columns: Sequence[str]) -> pd.DataFrame:
+    """Columns of rows as pandas has them, each once."""
     return rows.select(list(dict.fromkeys(columns))).to_pandas()

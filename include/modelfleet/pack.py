@@ -14,6 +14,7 @@ import json
 import pickle
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -24,14 +25,15 @@ from modelfleet.lake.store import FileEntry, Lake
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from modelfleet.matrices import Inputs
     from modelfleet.spec import FleetSpec
 
-FORMAT = 2
+FORMAT = 3
 """Raise it when a change makes older readers misread a pack: readers refuse a newer format by name."""
 HEADER = "pack.json"
 MODEL = "model"
 HASH = "_hash"
-_UNDIGESTED = (HASH, MODEL, "fit_seconds", "trained_attempt", "message")
+_UNDIGESTED = (HASH, MODEL, "fit_seconds", "candidates", "trained_attempt", "message")
 """Columns that may differ between two runs with the same result."""
 
 
@@ -39,8 +41,9 @@ _UNDIGESTED = (HASH, MODEL, "fit_seconds", "trained_attempt", "message")
 class PackHeader:
     """What the reader of a pack must know. `digest` is of the content alone: same models, same digest.
 
-    `model` and `params` are the spec's. A kept champion may be of an earlier spec, so its row says which features and
-    which code (`candidate`) are its own; `features` and `candidates` are those of all models together.
+    `spec` is that of the training. A kept champion may be of an earlier one, so its row says which code and which `inputs`
+    (by their id, in the column `features`) are its own; `features` and `code` are those of all models together. `groups`
+    are the files of models over many partitions.
     """
 
     format: int
@@ -48,13 +51,15 @@ class PackHeader:
     problem: str
     key_types: tuple[tuple[str, keys.KeyType], ...]
     time: str
+    time_type: str
     ids: tuple[str, ...]
     features: tuple[str, ...]
     feature_types: Mapping[str, str]
     target: str
-    model: str
-    params: Mapping[str, Any]
-    candidates: tuple[str, ...]
+    spec: Mapping[str, Any]
+    inputs: Mapping[str, Any]
+    code: tuple[str, ...]
+    groups: tuple[FileEntry, ...]
     files: tuple[FileEntry, ...]
     ranges: tuple[tuple[int, int], ...]
     rows: int
@@ -71,10 +76,25 @@ class PackHeader:
                 f"pack of format {given.get('format')!r}; this version of Modelfleet reads format {FORMAT}",
                 hint="train and promote the fleet anew under another home or name, or use the version that wrote it",
             )
-        given["files"] = tuple(FileEntry(**entry) for entry in given["files"])
+        for name in ("files", "groups"):
+            given[name] = tuple(FileEntry(**entry) for entry in given[name])
         given["ranges"] = tuple((low, high) for low, high in given["ranges"])
         given["key_types"] = tuple((name, kind) for name, kind in given["key_types"])
-        return cls(**{**given, **{name: tuple(given[name]) for name in ("ids", "features", "candidates")}})
+        return cls(**{**given, **{name: tuple(given[name]) for name in ("ids", "features", "code")}})
+
+    @cached_property
+    def fleet_spec(self) -> FleetSpec:
+        """The spec of the training."""
+        from modelfleet.spec import FleetSpec
+
+        return FleetSpec.model_validate(self.spec)
+
+    @cached_property
+    def all_inputs(self) -> dict[str, Inputs]:
+        """How the matrices of its models are made, by their id."""
+        from modelfleet.matrices import Inputs
+
+        return {name: Inputs.from_json(given) for name, given in self.inputs.items()}
 
 
 class Pack:
@@ -132,6 +152,16 @@ class Pack:
             pc.less_equal(hashes, pa.scalar(high - 1, pa.uint64())),
         )
         return rows.filter(inside)
+
+    def groups(self, *, models: bool = True) -> pa.Table | None:
+        """The rows of models over many partitions; None where there are none.
+
+        :raises CorruptionError: when a file does not hold the recorded bytes.
+        """
+        import pyarrow as pa
+
+        tables = [self._read(entry, None, models=models) for entry in self.header.groups]
+        return pa.concat_tables(tables) if tables else None
 
     def _read(self, entry: FileEntry, columns: Sequence[str] | None, *, models: bool) -> pa.Table:
         import pyarrow.parquet as pq
@@ -196,8 +226,13 @@ def row_schema(key_fields: Sequence[pa.Field], metrics: Sequence[str]) -> pa.Sch
             ("reason", text),
             ("message", text),
             ("serves", text),
+            ("level", text),
             ("candidate", text),
+            ("candidates", text),
+            ("code", text),
             ("features", text),
+            ("shared", text),
+            ("n_folds", count),
             ("n_rows", count),
             ("n_null_target", count),
             ("n_train", count),
@@ -208,6 +243,8 @@ def row_schema(key_fields: Sequence[pa.Field], metrics: Sequence[str]) -> pa.Sch
             *((name, number) for name in metrics),
             ("baseline_status", text),
             *((f"baseline_{name}", number) for name in metrics),
+            ("fallback_status", text),
+            *((f"fallback_{name}", number) for name in metrics),
             ("champion_status", text),
             *((f"champion_{name}", number) for name in metrics),
             ("baseline_value", number),
@@ -218,16 +255,6 @@ def row_schema(key_fields: Sequence[pa.Field], metrics: Sequence[str]) -> pa.Sch
             (MODEL, pa.binary()),
         ]
     )
-
-
-def features_text(features: Sequence[str]) -> str:
-    """The column `features` of a row: the columns its model reads, in order."""
-    return json.dumps(list(features), ensure_ascii=False)
-
-
-def features_of(row: Mapping[str, Any]) -> tuple[str, ...]:
-    """The columns that the model of a row reads, in order."""
-    return tuple(json.loads(row["features"]))
 
 
 def content_digest(rows: pa.Table) -> str:
@@ -257,15 +284,20 @@ def make_header(
     spec: FleetSpec,
     *,
     key_types: Mapping[str, keys.KeyType],
+    time_type: str,
     feature_types: Mapping[str, str],
+    inputs: Mapping[str, Any],
+    code: Iterable[str],
     files: Iterable[tuple[FileEntry, tuple[int, int]]],
+    groups: Iterable[FileEntry] = (),
     digest: str,
-    candidates: Iterable[str] = (),
 ) -> PackHeader:
     """The header of a pack whose files are `files`, each with the range of hashes it covers.
 
+    :param time_type: the Arrow type of the time column.
     :param feature_types: of every column that a model of the pack reads; kept champions' beside the spec's.
-    :param candidates: dotted paths of kept champions' code.
+    :param inputs: how matrices are made, as JSON values, by their id.
+    :param code: dotted paths of the candidates; the spec's first.
     """
     listed = tuple(files)
     return PackHeader(
@@ -274,13 +306,15 @@ def make_header(
         problem=spec.problem.kind,
         key_types=tuple(key_types.items()),
         time=spec.time_column,
+        time_type=time_type,
         ids=tuple(spec.id_columns),
-        features=tuple(dict.fromkeys((*spec.columns, *feature_types))),
+        features=tuple(feature_types),
         feature_types=dict(feature_types),
         target=spec.problem.target,
-        model=str(spec.model),
-        params=dict(spec.params),
-        candidates=tuple(dict.fromkeys((str(spec.model), *candidates))),
+        spec=spec.content(),
+        inputs=dict(inputs),
+        code=tuple(dict.fromkeys(code)),
+        groups=tuple(groups),
         files=tuple(entry for entry, _ in listed),
         ranges=tuple(hashes for _, hashes in listed),
         rows=sum(entry.rows for entry, _ in listed),
@@ -292,5 +326,5 @@ def copy_to_folder(lake: Lake, header: PackHeader, folder: Path) -> None:
     """The pack as a local folder, for MLflow."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / HEADER).write_bytes(header.to_json())
-    for entry in header.files:
+    for entry in (*header.files, *header.groups):
         lake.copy_to(entry.path, folder / PurePosixPath(entry.path).name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -26,6 +27,17 @@ class Reason(StrEnum):
     PREDICTION_INVALID = "prediction_invalid"
     FEATURES_RAISED = "features_raised"
     METRICS_RAISED = "metrics_raised"
+    BAD_SERIES = "bad_series"
+    BAD_WEIGHT = "bad_weight"
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What a model says of some rows; arrays of shape (rows,), quantiles (rows, how many are asked for)."""
+
+    values: np.ndarray
+    probability: np.ndarray | None = None
+    quantiles: np.ndarray | None = None
 
 
 class NoModelError(Exception):
@@ -49,7 +61,7 @@ def raised(exc: BaseException) -> str:
         return type(exc).__name__
 
 
-def fit(build: Callable[[], Any], x: modelcode.Matrix, y: np.ndarray) -> Any:
+def fit(build: Callable[[], Any], x: modelcode.Matrix, y: np.ndarray, weights: np.ndarray | None = None) -> Any:
     """A fresh estimator, fitted.
 
     :raises NoModelError: when building or fitting it raises.

@@ -32,16 +32,25 @@ SMALL_BYTES = 2 << 20
 
 
 @dataclass(frozen=True)
+class Part:
+    """What an interval's ingest committed of a table, and the spans of time of which its rows show; None: the interval."""
+
+    interval: Interval
+    manifest: TableManifest
+    visible: tuple[Interval, ...] | None = None
+
+
+@dataclass(frozen=True)
 class Source:
-    """One table of a run's inputs: what each interval's ingest committed of it."""
+    """One table of a run's inputs: what the intervals' ingests committed of it, each time's rows in one part only."""
 
     name: str
     table: SqlTable | LakeTable
-    parts: tuple[tuple[Interval, TableManifest], ...]
+    parts: tuple[Part, ...]
 
     @property
     def entries(self) -> tuple[FileEntry, ...]:
-        return tuple(entry for _, manifest in self.parts for entry in manifest.files)
+        return tuple(entry for part in self.parts for entry in part.manifest.files)
 
 
 @dataclass(frozen=True)
@@ -61,7 +70,7 @@ class Unified:
     notes: tuple[str, ...]
 
     def chunks(self) -> list[Chunk]:
-        return [Chunk(i, entry) for i, (_, manifest) in enumerate(self.source.parts) for entry in manifest.files]
+        return [Chunk(i, entry) for i, part in enumerate(self.source.parts) for entry in part.manifest.files]
 
 
 def unify(source: Source, spec: FleetSpec, *, needed: Sequence[str]) -> Unified:
@@ -69,15 +78,17 @@ def unify(source: Source, spec: FleetSpec, *, needed: Sequence[str]) -> Unified:
 
     :raises DataError: where a column's types can't be made one, or a needed column got lost, naming the intervals.
     """
-    listed = [(interval.key, manifest.columns) for interval, manifest in source.parts]
+    listed = [(part.interval.key, part.manifest.columns) for part in source.parts]
     unified = ingest.unify(listed, needed=needed, fleet=spec.name, table=source.name)
     return Unified(source, unified.schema, tuple(f"table {source.name!r}: {note}" for note in unified.notes))
 
 
 def read(table: Unified, chunk: Chunk, lake: Lake) -> Iterator[pa.RecordBatch]:
-    """The rows of one file, in the table's one schema."""
-    interval, manifest = table.source.parts[chunk.part]
-    for batch in ingest.read_batches(manifest, chunk.entry, lake, table=table.source.table, interval=interval):
+    """The rows of one file that show, in the table's one schema."""
+    part, declared = table.source.parts[chunk.part], table.source.table
+    for batch in ingest.read_batches(
+        part.manifest, chunk.entry, lake, table=declared, interval=part.interval, spans=part.visible
+    ):
         yield ingest.conform(batch, table.schema)
 
 

@@ -2,6 +2,9 @@
 
 `frame` holds the key and feature columns, in any order of rows; the time column too, where the author's ``features(frame)``
 uses it. The answer has its index, with `prediction`, `probability` (classification), `source` and `partition`.
+
+Of a Forecast, `frame` holds the history: key, time and feature columns and the target, which is null for rows to come. The answer
+has the rows to come: keys, time, `step`, `prediction`, a column for each quantile, `source` and `partition`.
 """
 
 from __future__ import annotations
@@ -9,11 +12,14 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 from modelfleet import keys, scoring, slices
 from modelfleet.errors import DataError, bounded
+from modelfleet.group_models import GroupModels
 from modelfleet.ingest.schema import schema_of
-from modelfleet.pack import Pack
+from modelfleet.pack import Pack, PackHeader
+from modelfleet.series import Grid, SeriesPlan, regularize
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,14 +31,17 @@ class PackModel:
 
     def __init__(self, pack: Pack) -> None:
         self.pack = pack
-        self._scorer = scoring.Scorer(pack.header)
+        groups = pack.groups()
+        self._scorer = scoring.Scorer(pack.header, GroupModels.of([] if groups is None else groups.to_pylist()))
         self._rows = {row["partition"]: row for row in pack.rows(0, 1 << 64).to_pylist()}
 
     def predict(self, frame: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
-        """Predict every row.
+        """Predict every row; of a Forecast, the steps after the last known target.
 
         :raises DataError: for a missing key or feature column.
         """
+        if self._scorer.forecast is not None:
+            return self._forecast(frame)
         table, order = self._grouped(frame)
         predictions, _ = scoring.predict_table(self._scorer, self._rows, table)
         wanted = [
@@ -44,7 +53,29 @@ class PackModel:
         position = {row: place for place, row in enumerate(order)}
         return result.iloc[[position[row] for row in range(len(frame))]]
 
-    def _grouped(self, frame: pd.DataFrame) -> tuple[pa.Table, list[int]]:
+    def _forecast(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """`frame` holds each partition's history, and its known-ahead values for the steps to come, without target."""
+        import pyarrow.compute as pc
+
+        header = self.pack.header
+        target = _feature_column(frame[header.target], _number(), header.target)
+        table, _ = self._grouped(frame, {header.target: target})
+        known = table.filter(pc.is_valid(table.column(header.target)))
+        if known.num_rows == 0:
+            raise DataError(
+                f"fleet {header.fleet!r}: no row has a {header.target!r}: there is no history to forecast from"
+            )
+        plan = SeriesPlan.of(self._scorer.spec, end=_next_step(known, self._scorer), future=self._horizon)
+        regular, _ = regularize(table, plan)
+        predictions, _ = scoring.predict_table(self._scorer, self._rows, regular)
+        return predictions.to_pandas()
+
+    @property
+    def _horizon(self) -> int:
+        assert self._scorer.forecast is not None
+        return self._scorer.forecast.horizon
+
+    def _grouped(self, frame: pd.DataFrame, more: dict[str, pa.Array] | None = None) -> tuple[pa.Table, list[int]]:
         import numpy as np
         import pyarrow as pa
         import pyarrow.compute as pc
@@ -58,7 +89,8 @@ class PackModel:
         types = schema_of(header.feature_types)
         for name in header.features:
             columns.setdefault(name, _feature_column(frame[name], types.field(name).type, name))
-        columns[header.time] = _time_column(frame, header.time)
+        columns |= more or {}
+        columns[header.time] = _time_column(frame, header, self._scorer.spec.timezone)
         for name in header.ids:
             columns.setdefault(name, pa.nulls(len(frame)))  # they name rows in the warehouse; no model sees them
         table = pa.table(columns)
@@ -70,6 +102,32 @@ class PackModel:
         partition = pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32()), pa.array(names, pa.string()))
         grouped = table.append_column(slices.PARTITION, partition).take(order)
         return grouped.combine_chunks(), order.to_pylist()
+
+
+def _next_step(known: pa.Table, scorer: scoring.Scorer) -> datetime:
+    """When the first step after the last known target begins."""
+    import numpy as np
+
+    assert scorer.forecast is not None
+    column = known.column(scorer.header.time)
+    grid = Grid.of(scorer.forecast.frequency, column.type, scorer.spec.timezone)
+    index, on_grid = grid.index(column)
+    if not on_grid.any():
+        raise DataError(
+            f"fleet {scorer.header.fleet!r}: no time of column {scorer.header.time!r} is on the grid of "
+            f"freq {scorer.forecast.freq!r}"
+        )
+    moment = grid.times(np.array([index[on_grid].max() + 1]))[0].as_py()
+    zone = ZoneInfo(scorer.spec.timezone)
+    if isinstance(moment, datetime):
+        return moment.astimezone(zone) if moment.tzinfo else moment.replace(tzinfo=zone)
+    return datetime(moment.year, moment.month, moment.day, tzinfo=zone)
+
+
+def _number() -> pa.DataType:
+    import pyarrow as pa
+
+    return pa.float64()
 
 
 def _key_column(values: pd.Series, kind: keys.KeyType, name: str) -> pa.Array:
@@ -100,19 +158,30 @@ def _feature_column(values: pd.Series, kind: pa.DataType, name: str) -> pa.Array
         raise DataError(f"feature {name!r} does not hold values of type {kind}: {exc}") from exc
 
 
-def _time_column(frame: pd.DataFrame, name: str) -> pa.Array:
+def _time_column(frame: pd.DataFrame, header: PackHeader, zone: str) -> pa.Array:
+    """The times in the type that training saw; a naive time is wall time in the fleet's timezone where that is an instant."""
     import pyarrow as pa
+    import pyarrow.compute as pc
 
-    kind = pa.timestamp("us", "UTC")
-    if name not in frame.columns:
-        return pa.array([datetime(1970, 1, 1, tzinfo=UTC)] * len(frame), kind)
+    kind = schema_of({header.time: header.time_type}).field(header.time).type
+    if header.time not in frame.columns:
+        return pa.array([datetime(1970, 1, 1, tzinfo=UTC)] * len(frame), pa.timestamp("us", "UTC")).cast(
+            kind, safe=False
+        )
     try:
-        array = pa.array(frame[name], from_pandas=True)
-        if pa.types.is_date(array.type) or (pa.types.is_timestamp(array.type) and array.type.tz is None):
+        array = pa.array(frame[header.time], from_pandas=True)
+        if pa.types.is_string(array.type) or pa.types.is_large_string(array.type):
+            array = array.cast(pa.timestamp("us"))
+        if not pa.types.is_timestamp(array.type):
             array = array.cast(pa.timestamp("us"), safe=False)
+        aware = pa.types.is_timestamp(kind) and kind.tz is not None
+        if aware and array.type.tz is None:
+            array = pc.assume_timezone(array, zone, ambiguous="earliest", nonexistent="latest")
+        elif not aware and array.type.tz is not None:
+            array = pc.local_timestamp(array.cast(pa.timestamp("us", zone), safe=False))
         return array.cast(kind, safe=False)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as exc:
-        raise DataError(f"time column {name!r} does not hold times: {exc}") from exc
+        raise DataError(f"time column {header.time!r} does not hold times: {exc}") from exc
 
 
 def _load_pyfunc(path: str) -> PackModel:

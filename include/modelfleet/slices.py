@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -36,6 +37,22 @@ def bounds(rows: pa.Table) -> list[tuple[str, int, int]]:
     ends = np.concatenate([changes, [rows.num_rows]]).tolist()
     names = column.dictionary.to_pylist()
     return [(names[codes[start]], start, end) for start, end in zip(starts, ends, strict=True)]
+
+
+def wall_times(column: pa.ChunkedArray) -> np.ndarray:
+    """A time column as datetime64[us]: instants in UTC, naive times and dates as they are."""
+    import pyarrow as pa
+
+    kind = column.type
+    return column.cast(pa.timestamp("us", getattr(kind, "tz", None))).to_numpy().astype("datetime64[us]")
+
+
+def wall_moment(kind: pa.DataType, moment: datetime) -> np.datetime64:
+    """A moment as `wall_times` would give it for a column of that type."""
+    import numpy as np
+
+    aware = getattr(kind, "tz", None) is not None
+    return np.datetime64((moment.astimezone(UTC) if aware else moment).replace(tzinfo=None), "us")
 
 
 def row_hashes(rows: pa.Table) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,8 @@ from modelfleet import keys, pack, registry
 from modelfleet.errors import DataError, NotFoundError, bounded
 from modelfleet.lake import Lake, RunManifest, StepManifest, runs
 from modelfleet.plan import PIPELINES
+from modelfleet.steps import restating
+from modelfleet.steps.restating import Ingested
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -38,8 +40,10 @@ def run_states(lake: Lake, fleet: str) -> list[RunState]:
     in_force: dict[tuple[str, str], RunManifest] = {
         (p, run.interval.key): run for p in PIPELINES for run in runs.all_committed(lake, fleet, p)
     }
+    ingested = {key: Ingested.of(run) for (pipeline, key), run in in_force.items() if pipeline == "ingest"}
+    made_from = _Staleness(in_force, ingested)
     return [
-        RunState(pipeline, key, run.attempt, run.status, run.committed_at, _stale(run, in_force), _plain(run.facts))
+        RunState(pipeline, key, run.attempt, run.status, run.committed_at, made_from.why(run), _plain(run.facts))
         for (pipeline, key), run in in_force.items()
     ]
 
@@ -133,19 +137,30 @@ def explain(spec: FleetSpec, partition: str) -> Json:
     }
 
 
-def _stale(run: RunManifest, in_force: Mapping[tuple[str, str], RunManifest]) -> tuple[str, ...]:
-    """What the run was made from that is in force no more; of a stale run everything made from it is stale too."""
-    changed = []
-    for name, used in run.inputs.items():
-        pipeline, _, key = name.partition("/")
-        if pipeline not in PIPELINES:
-            continue
-        now = in_force.get((pipeline, key))
-        if now is None or now.digest != used["digest"]:
-            changed.append(f"{name} was made again" if now else f"{name} is gone")
-        elif _stale(now, in_force):
-            changed.append(f"{name} is stale")
-    return tuple(changed)
+class _Staleness:
+    """Why runs are stale; of a stale run everything made from it is stale too."""
+
+    def __init__(self, in_force: Mapping[tuple[str, str], RunManifest], ingested: Mapping[str, Ingested]) -> None:
+        self._in_force, self._ingested = in_force, ingested
+        self._known: dict[tuple[str, str], tuple[str, ...]] = {}
+
+    def why(self, run: RunManifest) -> tuple[str, ...]:
+        """What the run was made from that is in force no more, or was restated since."""
+        place = run.pipeline, run.interval.key
+        if place not in self._known:
+            self._known[place] = (*self._inputs(run), *restating.reasons(run, self._ingested))
+        return self._known[place]
+
+    def _inputs(self, run: RunManifest) -> Iterator[str]:
+        for name, used in run.inputs.items():
+            pipeline, _, key = name.partition("/")
+            if pipeline not in PIPELINES:
+                continue
+            now = self._in_force.get((pipeline, key))
+            if now is None or now.digest != used["digest"]:
+                yield f"{name} was made again" if now else f"{name} is gone"
+            elif self.why(now):
+                yield f"{name} is stale"
 
 
 def _state(state: RunState) -> Json:

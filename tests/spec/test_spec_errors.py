@@ -7,24 +7,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from spec_cases import AS_YAML, fields, fleet
+from spec_cases import AS_YAML, DEMAND, demand, fields, fleet
 
 from modelfleet import (
     Access,
     Candidate,
+    Clip,
     Compute,
     Data,
+    Dedupe,
+    Drop,
     Expectation,
-    Features,
+    Fill,
     FleetSpec,
-    Forecast,
     Gate,
     Lag,
     LakeTable,
     Limits,
     Monthly,
     Quality,
-    Rolling,
     Schedule,
     SqlTable,
     Training,
@@ -32,6 +33,12 @@ from modelfleet import (
 from modelfleet.errors import SpecError
 
 TABLE = SqlTable("c", "t", time="x")
+
+
+def range_of(count: int) -> list[int]:
+    """A grid of so many combinations."""
+    return list(range(count))
+
 
 FIELDS: list[tuple[dict[str, Any], str, str, str]] = [
     ({"name": "Flights"}, "name", "'Flights'", "a lower-case letter"),
@@ -47,16 +54,78 @@ FIELDS: list[tuple[dict[str, Any], str, str, str]] = [
     ({"partition_by": ("MAE",)}, "partition_by", "'MAE'", "tables do not use"),
     ({"features": ()}, "features", "()", "at least one column"),
     ({"features": ("a", "a")}, "features", "('a', 'a')", "more than once: 'a'"),
+    ({"features": {}}, "features", "Features(", "at least one column"),
+    ({"features": "distance"}, "features", "'distance'", r"such as \['distance'\] for one"),
+    ({"features": ("a", Lag("b", 1))}, "features", "('a', Lag(", r"column names, or Features\("),
+    ({"features": Lag("b", 1)}, "features", "Lag(", r"column names, or Features\("),
+    ({"features": ("_partition",)}, "features", "'_partition'", "does not add itself"),
     ({"features": ("a", "arr_delay")}, "features", "'arr_delay'", "other than the target"),
     ({"features": ("a", "carrier")}, "features", "'carrier'", "other than those of partition_by"),
     ({"id_columns": ("arr_delay",)}, "id_columns", "'arr_delay'", "not the target"),
     ({"id_columns": ("carrier",)}, "id_columns", "'carrier'", "not a column of partition_by"),
     ({"id_columns": ("departed_at",)}, "id_columns", "'departed_at'", "not the time column"),
     ({"id_columns": ("prediction",)}, "id_columns", "'prediction'", "tables do not use"),
+    ({"partition_by": ("departed_at",)}, "partition_by", "'departed_at'", "other than the time column"),
+    (
+        {"problem": {"kind": "regression", "target": "departed_at"}},
+        "problem.target",
+        "'departed_at'",
+        "other than the time column",
+    ),
+    (
+        {"data": {"connection": "c", "table": "t", "time": "Interval"}},
+        "data.data.time",
+        "'Interval'",
+        "tables do not use",
+    ),
+    (
+        {"data": {"connection": "c", "table": "t", "time": "departed_at", "ahead": "7D"}},
+        "data.data.ahead",
+        "'7D'",
+        "for a Forecast, or with prepare",
+    ),
     ({"model": None}, "model", "nothing", "is required"),
     ({"model": "flights.delays"}, "model", "'flights.delays'", "package.module:name"),
     ({"model": "../x:y"}, "model", "'../x:y'", "package.module:name"),
     ({"model": "a:b", "candidates": (Candidate("a:b"),)}, "model", "'a:b'", "either model or candidates"),
+    (
+        {"model": None, "params": {"a": 1}, "candidates": (Candidate("a:b"),)},
+        "params",
+        "{'a': 1}",
+        "a candidate has params of its own",
+    ),
+    (
+        {"model": None, "candidates": (Candidate("a:f"), Candidate("b:f"))},
+        "candidates",
+        "'f'",
+        "different names\nHint: give a `name`",
+    ),
+    (
+        {"model": None, "candidates": (Candidate("a:f", grid={"x": [1]}), Candidate("a:f", grid={"x": [2, 1]}))},
+        "candidates",
+        "'f(x=1)'",
+        "different names",
+    ),
+    (
+        {"model": None, "candidates": [Candidate("a:f", grid={"x": range_of(200)}, name=name) for name in "ab"]},
+        "candidates",
+        "400 candidates",
+        "at most 256",
+    ),
+    ({"model": None, "candidates": Candidate("a:f")}, "candidates", "Candidate(", r"such as \[Candidate\("),
+    ({"model": None, "candidates": ("a:f",)}, "candidates[0]", "'a:f'", "a Candidate"),
+    ({"model": None, "candidates": ({"grid": {}},)}, "candidates[0].model", "nothing", "is required"),
+    (
+        {"treatments": (Clip("x", 0), Fill("carrier", value="?"))},
+        "treatments[1].column",
+        "'carrier'",
+        "other than the time column and those of partition_by",
+    ),
+    ({"treatments": (Clip("departed_at", 0),)}, "treatments[0].column", "'departed_at'", "other than the time column"),
+    ({"treatments": (Dedupe("first"), Dedupe("last"))}, "treatments[1]", "Dedupe(", "one Dedupe"),
+    ({"treatments": Drop("x", null=True)}, "treatments", "Drop(", r"such as \[Drop\("),
+    ({"treatments": ({"kind": "clip_"},)}, "treatments[0]", "{'kind': 'clip_'}", "drop, clip, fill, dedupe"),
+    ({"treatments": ({"kind": "fill", "column": "x", "value": [1]},)}, "treatments[0].value", "[1]", "a text, number"),
     ({"params": {"a": float("nan")}}, "params", "{'a': nan}", "a finite number"),
     ({"params": {"a": object}}, "params", "{'a': <class 'object'>}", "not a type"),
     ({"params": {1: 2}}, "params", "{1: 2}", "text keys"),
@@ -76,13 +145,68 @@ FIELDS: list[tuple[dict[str, Any], str, str, str]] = [
         "'median'",
         "'mean' or 'last'",
     ),
+    (
+        {"problem": {"kind": "classification", "target": "late"}, "gate": {}, "treatments": [Dedupe("mean")]},
+        "treatments[0].keep",
+        "'mean'",
+        "first, last, max",
+    ),
     ({"data": TABLE}, "data", "SqlTable", "a mapping of fields or a Data"),
     ({"data": {"a": {"pth": "x"}}}, "data.a", "{'pth': 'x'}", "SqlTable"),
     ({"data": {"a": {"connection": "x"}}}, "data.a.table", "nothing", "is required"),
     ({"data": {"a": {"connection": "x", "table": "y"}}}, "data.a.time", "nothing", "cuts intervals"),
     ({"training": {"min_rows": 0}}, "training.min_rows", "0", "greater than or equal to 1"),
     ({"training": {"holdout": "4 weeks"}}, "training.holdout", "'4 weeks'", "such as '28D'"),
-    ({"training": {"window": "28D"}}, "training.window", "'28D'", "longer than the holdout"),
+    ({"training": {"window": "28D"}}, "training.window", "'28D'", "longer than the holdout, '28D'"),
+    (
+        {"training": {"window": "28D", "holdout": "14D", "folds": 2}},
+        "training.window",
+        "'28D'",
+        "longer than 2 times the holdout, '14D'",
+    ),
+    (
+        {"training": {"window": "30D", "gap": "2D"}},
+        "training.window",
+        "'30D'",
+        "longer than the holdout, '28D' and the gap",
+    ),
+    ({"training": {"folds": 0}}, "training.folds", "0", "greater than or equal to 1"),
+    ({"training": {"folds": 101}}, "training.folds", "101", "less than or equal to 100"),
+    ({"training": {"gap": "0D"}}, "training.gap", "'0D'", "a whole number above 0"),
+    ({"training": {"halving": True}}, "training.halving", "True", "at least 2 folds"),
+    ({"training": {"weight": "arr_delay"}}, "training.weight", "'arr_delay'", "not the target"),
+    ({"training": {"weight": "carrier"}}, "training.weight", "'carrier'", "of partition_by"),
+    ({"training": {"weight": "departed_at"}}, "training.weight", "'departed_at'", "the time column"),
+    ({"training": {"select_by": "bias"}}, "training.select_by", "'bias'", "mae, rmse, mape, wape, r2"),
+    ({"training": {"select_by": "wap"}}, "training.select_by", "'wap'", "did you mean 'wape'"),
+    ({"training": {"select_by": "pinball"}}, "training.select_by", "'pinball'", "mae, rmse"),
+    ({"training": {"fallback": []}}, "training.fallback", "()", "'baseline' last"),
+    ({"training": {"fallback": ["carrier"]}}, "training.fallback", "('carrier',)", "'baseline' last"),
+    ({"training": {"fallback": ["baseline", "fleet"]}}, "training.fallback", "('baseline', 'fleet')", "last"),
+    (
+        {"training": {"fallback": ["dest", "dest", "baseline"]}},
+        "training.fallback",
+        "('dest', 'dest', 'baseline')",
+        "each once",
+    ),
+    (
+        {"training": {"fallback": ["origni", "baseline"]}},
+        "training.fallback",
+        "'origni'",
+        r"carrier, origin, dest, fleet, baseline\nHint: did you mean 'origin'",
+    ),
+    (
+        {"training": {"fallback": ["fleet", "origin", "baseline"]}},
+        "training.fallback",
+        "('fleet', 'origin', 'baseline')",
+        "'fleet' after the key columns",
+    ),
+    (
+        {"partition_by": ("dest",), "training": {"fallback": ["dest", "fleet", "baseline"]}},
+        "training.fallback",
+        "'dest'",
+        "allowed: fleet, baseline\nHint: 'dest' alone is the key",
+    ),
     ({"training": {"metrics": ["mae"]}}, "training.metrics", "'mae'", "does not use itself"),
     ({"training": {"metrics": ["My Metric"]}}, "training.metrics", "['My Metric']", "lower-case"),
     ({"gate": {"each": ["mae <"]}}, "gate.each[0]", "'mae <'", "not one SQL expression"),
@@ -139,6 +263,21 @@ FIELDS: list[tuple[dict[str, Any], str, str, str]] = [
         "'origin'",
         "the columns of table 'data': x, carrier",
     ),
+    *(
+        (
+            {"data": {"connection": "c", "table": "t", "time": "x", "columns": ["x"]}, **changes},
+            field,
+            got,
+            "columns of table 'data': x",
+        )
+        for changes, field, got in (
+            ({}, "problem.target", "'arr_delay'"),
+            ({}, "features", "'dep_delay'"),
+            ({"features": {"past": [{"kind": "lag", "column": "wind", "steps": [1]}]}}, "features", "'wind'"),
+            ({"id_columns": ("flight",)}, "id_columns", "'flight'"),
+            ({"training": {"weight": "w"}}, "training.weight", "'w'"),
+        )
+    ),
 ]
 
 
@@ -157,18 +296,9 @@ def test_bad_field_is_refused(changes: dict[str, Any], field: str, got: str, all
 
 
 NOT_BUILT: list[tuple[dict[str, Any], str]] = [
-    ({"candidates": (Candidate("a:b"),), "model": None}, "candidates"),
     ({"outputs": (SqlTable("dwh", "t"),)}, "outputs"),
     ({"access": Access(readers=("g",))}, "access"),
     ({"compute": Compute(size="medium")}, "compute"),
-    ({"problem": Forecast(target="u", time="t", freq="D", horizon=7)}, "problem"),
-    ({"features": Features(past=(Lag("u", 1), Rolling("u", "7D", "mean")))}, "features"),
-    ({"features": {"past": [{"kind": "lag", "column": "u", "steps": [1]}]}}, "features"),
-    ({"data": Data(sales=SqlTable("c", "t", time="x", late="3D"))}, "data.sales.late"),
-    ({"training": Training(folds=4)}, "training.folds"),
-    ({"training": Training(weight="w")}, "training.weight"),
-    ({"training": Training(select_by="mae")}, "training.select_by"),
-    ({"training": Training(fallback=("carrier", "baseline"))}, "training.fallback"),
     ({"training": Training(per_model=Limits(seconds=60))}, "training.per_model"),
     ({"gate": Gate(approval=True)}, "gate.approval"),
 ]
@@ -179,6 +309,19 @@ def test_field_that_is_not_built_is_refused_and_says_so(changes: dict[str, Any],
     with pytest.raises(SpecError, match="is part of the design but not built yet") as caught:
         fleet(**changes)
     assert [failure.field for failure in caught.value.failures] == [field]
+
+
+def test_all_that_keeps_the_designs_large_fleet_from_being_a_spec_is_what_is_not_built() -> None:
+    limited = {**DEMAND["training"].content(), "per_model": Limits(seconds=60, memory="2g")}
+    with pytest.raises(SpecError) as caught:
+        demand(
+            outputs=(SqlTable("dwh", "demand_forecast"),),
+            access=Access(readers=("grp-demand",)),
+            compute=Compute(size="medium", max_executors=8),
+            training=limited,
+            gate=Gate(each=("wape < baseline.wape",), approval=True),
+        )
+    assert [failure.field for failure in caught.value.failures] == [field for _, field in NOT_BUILT]
 
 
 STANDALONE: list[tuple[Callable[[], object], str]] = [
@@ -193,7 +336,11 @@ STANDALONE: list[tuple[Callable[[], object], str]] = [
     (lambda: LakeTable("p", format="orc"), "LakeTable.format: got 'orc'; allowed: 'parquet' or 'csv'"),  # type: ignore
     (Data, "Data.tables: got nothing; at least one table"),
     (lambda: Data(SqlTable("c", "t")), "Data.data.time: got nothing"),
-    (lambda: Data(a=TABLE, b=TABLE), "Data.prepare: got nothing; is required to join 2 tables"),
+    (lambda: Data(a=TABLE, b=TABLE), "Data.prepare: got nothing; is required to join b: .*; only tables with `ahead`"),
+    (lambda: Data(a=TABLE, b=SqlTable("c", "t", ahead="7D")), "Data.b.ahead: got '7D'; allowed: with `time`"),
+    (lambda: Data(SqlTable("c", "t", late="7D")), "Data.data.late: got '7D'; allowed: with `time`"),
+    (lambda: LakeTable("p", time="x", ahead="a week"), "LakeTable.ahead: got 'a week'; allowed: a whole number"),
+    (lambda: LakeTable("p", time="x", late="3D"), "LakeTable.late: .* no such field"),  # type: ignore
     (lambda: Data(a=TABLE, prepare="x.py"), "Data.prepare: got 'x.py'"),
     (lambda: Data(a=TABLE, prepare="x:../../y.sql"), "Data.prepare: got"),
     (lambda: Data(TABLE, TABLE), "Data: got"),  # type: ignore
@@ -204,7 +351,6 @@ STANDALONE: list[tuple[Callable[[], object], str]] = [
     (lambda: Quality(not_null="a"), r"Quality.not_null: got 'a'; allowed: a list or tuple, such as \['a'\]"),  # type: ignore
     (lambda: Expectation("expect_x", {"a": {1, object()}}), "Expectation.arguments: got"),
     (lambda: Limits(memory="2 GB"), "Limits.memory: got '2 GB'"),
-    (lambda: Rolling("u", "28D", "mode"), "Rolling.statistic: got 'mode'"),  # type: ignore
     (lambda: FleetSpec("x"), "FleetSpec: got 'x'; fields given by position: none"),  # type: ignore
     (lambda: FleetSpec.model_validate([1]), r"got \[1\]; a mapping of field names"),
     (lambda: FleetSpec.model_validate({1: 2}), "got {1: 2}; a mapping of field names"),

@@ -12,21 +12,34 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from modelfleet.errors import DataError, bounded
+from modelfleet.ingest.copying import Known, copy
+from modelfleet.ingest.coverage import Coverage
 from modelfleet.ingest.files import FileTable, reference, reference_batches
 from modelfleet.ingest.manifest import TableManifest
-from modelfleet.ingest.schema import UnifiedSchema, columns_of, conform, nearest, schema_of, unify
-from modelfleet.ingest.sql import TableSource, open_reader, select, stored_batches
-from modelfleet.ingest.writing import PartWriter
+from modelfleet.ingest.parquet import stored_batches
+from modelfleet.ingest.readings import Reading
+from modelfleet.ingest.schema import UnifiedSchema, conform, nearest, schema_of, unify
+from modelfleet.ingest.sql import TableSource
+from modelfleet.ingest.time import Cut
 from modelfleet.lake import Attempt, FileEntry, Lake
 
 if TYPE_CHECKING:
     from modelfleet.interval import Interval
     from modelfleet.spec import FleetSpec, LakeTable, SqlTable
 
-__all__ = ["TableManifest", "UnifiedSchema", "conform", "extract", "read_batches", "read_table", "schema_of", "unify"]
+__all__ = [
+    "Reading",
+    "TableManifest",
+    "UnifiedSchema",
+    "conform",
+    "extract",
+    "read_batches",
+    "read_table",
+    "schema_of",
+    "unify",
+]
 
 Progress = Callable[[str, int], None]
-_READ_ROWS = 65_536
 
 
 def extract(
@@ -36,12 +49,14 @@ def extract(
     lake: Lake,
     *,
     previous: Mapping[str, TableManifest] | None,
+    others: Mapping[str, Sequence[Reading]] | None = None,
     progress: Progress | None = None,
 ) -> dict[str, TableManifest]:
-    """Bring the interval's rows of every table of `spec` into the attempt.
+    """Bring the interval's rows of every table of `spec` into the attempt, with what is late before it and ahead of it.
 
     `previous` are manifests of an earlier attempt or interval: a SQL table whose rows and columns are the same (an
-    unchanged snapshot) keeps that one's files. `progress(table, rows so far)` is called for each batch.
+    unchanged snapshot) keeps that one's files. `others` are the readings of other intervals that are in force, by table: a
+    late tail that has their rows is not kept. `progress(table, rows so far)` is called for each batch.
 
     :raises DataError: when a table, column or file is missing or its values do not fit its types; nothing is committed.
     :raises UnavailableError: when a database can't be reached.
@@ -50,11 +65,12 @@ def extract(
 
     manifests = {}
     for name, table in spec.data.tables.items():
+        known = Known((previous or {}).get(name), (others or {}).get(name, ()))
+        coverage = Coverage.of(spec, table, interval, known.standing)
         if isinstance(table, SqlTable):
-            source = TableSource.of(spec, name, table)
-            manifests[name] = _extract_sql(source, interval, attempt, lake, (previous or {}).get(name), progress)
+            manifests[name] = copy(TableSource.of(spec, name, table), coverage, attempt, lake, known, progress)
         else:
-            manifests[name] = reference(spec, name, table, interval, lake)
+            manifests[name] = reference(spec, name, table, coverage, lake)
             if progress is not None:
                 progress(name, manifests[name].rows)
     return manifests
@@ -68,10 +84,11 @@ def read_batches(
     table: SqlTable | LakeTable,
     interval: Interval | None,
     columns: Sequence[str] | None = None,
+    spans: Sequence[Interval] | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """The rows of one file of a manifest, in the manifest's types; the one reader for all kinds of tables.
 
-    A referenced table with a time column is cut to `interval`; other files hold its rows only.
+    A table with a time column is cut to `spans`; default: to its interval.
 
     :raises DataError: for a column that is not there, or a referenced file that was changed since it was ingested.
     :raises CorruptionError: when a file of the lake is not what was written.
@@ -81,20 +98,18 @@ def read_batches(
     if missing:
         listed, there = bounded([repr(name) for name in missing]), nearest(missing[0], manifest.columns)
         raise DataError(f"table {manifest.table!r}: no column {listed}; there is {there}")
+    cuts = _cuts(table, interval, spans)
     if manifest.kind == "reference":
         from modelfleet.spec import LakeTable
 
         if not isinstance(table, LakeTable):
             raise DataError(f"table {manifest.table!r}: ingested as files in place, but the spec names a SQL table now")
-        fleets_zone = interval.timezone if interval is not None else "UTC"
-        source = FileTable("", manifest.table, table, table.timezone or fleets_zone)
-        yield from reference_batches(source, entry, manifest.columns, interval, wanted)
+        source = FileTable("", manifest.table, table, table.timezone or _zone(interval))
+        yield from reference_batches(source, entry, manifest.columns, cuts, wanted)
         return
-    import pyarrow.parquet as pq
-
     lake.verify(entry)
-    with lake.open_input(entry.path) as stream, pq.ParquetFile(stream) as file:
-        yield from file.iter_batches(batch_size=_READ_ROWS, columns=wanted)
+    holds_more = manifest.span is not None or spans is not None
+    yield from stored_batches(lake, entry, wanted, cuts if holds_more else ())
 
 
 def read_table(
@@ -110,33 +125,12 @@ def read_table(
         yield from read_batches(manifest, entry, lake, table=table, interval=interval, columns=columns)
 
 
-def _extract_sql(
-    source: TableSource,
-    interval: Interval,
-    attempt: Attempt,
-    lake: Lake,
-    previous: TableManifest | None,
-    progress: Progress | None,
-) -> TableManifest:
-    reader = open_reader(source)
-    selection = select(source, reader.reflect(), interval)
-    writer = PartWriter(lake, attempt, source.name, selection.stored)
-    report = None if progress is None else (lambda rows: progress(source.name, rows))
-    writer.write(stored_batches(reader, selection), report)
-    manifest = TableManifest(
-        table=source.name,
-        kind="snapshot" if source.table.time is None else "interval",
-        files=tuple(writer.files),
-        rows=writer.digest.rows,
-        columns=columns_of(selection.stored),
-        digest=writer.digest.hexdigest(),
-        source=source.described,
-    )
-    if previous is not None and _content(previous) == _content(manifest) and all(map(lake.holds, previous.files)):
-        writer.discard()
-        return previous
-    return manifest
+def _cuts(table: SqlTable | LakeTable, interval: Interval | None, spans: Sequence[Interval] | None) -> tuple[Cut, ...]:
+    if table.time is None or interval is None:
+        return ()
+    zone = table.timezone or _zone(interval)
+    return tuple(Cut(table.time, span, zone) for span in ([interval] if spans is None else spans))
 
 
-def _content(manifest: TableManifest) -> tuple[object, ...]:
-    return manifest.kind, manifest.digest, dict(manifest.columns), manifest.source
+def _zone(interval: Interval | None) -> str:
+    return interval.timezone if interval is not None else "UTC"

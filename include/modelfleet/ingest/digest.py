@@ -45,6 +45,12 @@ class RowDigest:
             hashes = _mix(total ^ _U64(seed))
             self._sums[lane] = (self._sums[lane] + int(hashes.sum(dtype=_U64))) & _MASK
 
+    def merge(self, other: RowDigest) -> None:
+        """Take in what another one took in."""
+        self._names = other._names or self._names
+        self.rows += other.rows
+        self._sums = [(own + more) & _MASK for own, more in zip(self._sums, other._sums, strict=True)]
+
     def hexdigest(self) -> str:
         names = ",".join(sorted(self._names)) if self.rows else ""
         text = f"1|{self.rows}|{self._sums[0]:x}|{self._sums[1]:x}|{names}"

@@ -8,28 +8,30 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from modelfleet.errors import DataError, bounded
+from modelfleet.ingest.coverage import Coverage
 from modelfleet.ingest.digest import digest_of_files
 from modelfleet.ingest.manifest import TableManifest
+from modelfleet.ingest.parquet import group_batches
 from modelfleet.ingest.schema import columns_of, conform, lake_type, nearest, schema_of, unify
-from modelfleet.ingest.time import WALL_SLACK, Cut, to_instants, wall_times
+from modelfleet.ingest.time import Cells, Cut, keep_any, to_instants
 from modelfleet.lake import FileEntry, Lake
 
 if TYPE_CHECKING:
     from modelfleet.interval import Interval
     from modelfleet.spec import FleetSpec, LakeTable
 
-_BATCH_ROWS = 65_536
 _CSV_BLOCK = 8 << 20
 _CSV_LADDER = (pa.int64(), pa.float64(), pa.bool_(), pa.date32(), pa.timestamp("us"), pa.timestamp("us", "UTC"))
 
@@ -53,8 +55,8 @@ class FileTable:
         return None if time is None or interval is None else Cut(time, interval, self.zone)
 
 
-def reference(spec: FleetSpec, name: str, table: LakeTable, interval: Interval, lake: Lake) -> TableManifest:
-    """List the table's files and record those with rows of the interval.
+def reference(spec: FleetSpec, name: str, table: LakeTable, coverage: Coverage, lake: Lake) -> TableManifest:
+    """List the table's files and record those with rows of the interval, or ahead of it.
 
     :raises DataError: when there are none at all, one can't be read, or their columns do not go together.
     """
@@ -63,38 +65,47 @@ def reference(spec: FleetSpec, name: str, table: LakeTable, interval: Interval, 
     schemas = {path: _file_schema(source, path) for path in paths}
     by_file = [(Path(path).name, columns_of(schema)) for path, schema in schemas.items()]
     unified = unify(by_file, needed=(table.time,) if table.time else None, fleet=spec.name, table=name)
-    entries, rows = [], 0
+    entries: list[FileEntry] = []
+    counts: list[list[int]] = []
     for path in paths:
-        total, inside = _counted(source, path, unified.schema, source.cut(interval))
-        if inside:
-            rows += inside
+        total, inside = _counted(source, path, unified.schema, coverage)
+        if sum(inside):
+            counts.append(inside)
             entries.append(FileEntry(path, total, os.path.getsize(path), _file_digest(path)))
-    return TableManifest(
+    first, last = coverage.own
+    made = TableManifest(
         table=name,
         kind="reference",
         files=tuple(entries),
-        rows=rows,
+        rows=sum(sum(inside[first:last]) for inside in counts),
         columns=columns_of(unified.schema),
         digest=digest_of_files(entry.digest for entry in entries),
         source=str(table.path),
     )
+    cells = range(len(coverage.bounds) - 1)
+    return coverage.noted(made, [_cell_digest(entries, [inside[cell] for inside in counts]) for cell in cells])
 
 
 def reference_batches(
-    source: FileTable, entry: FileEntry, columns: Mapping[str, str], interval: Interval | None, wanted: Sequence[str]
+    source: FileTable, entry: FileEntry, columns: Mapping[str, str], cuts: Sequence[Cut], wanted: Sequence[str]
 ) -> Iterator[pa.RecordBatch]:
-    """The rows of one referenced file, cut to the interval, in the manifest's types.
+    """The rows of one referenced file that lie inside one of the cuts, in the manifest's types; all where there is none.
 
     :raises DataError: when the file is not what it was at ingest.
     """
     _verify_unchanged(source, entry)
-    schema, cut = schema_of(columns), source.cut(interval)
-    read = tuple(dict.fromkeys((*wanted, *((cut.column,) if cut else ()))))
+    schema = schema_of(columns)
+    read = tuple(dict.fromkeys((*wanted, *(cut.column for cut in cuts))))
     stored = pa.schema([schema.field(name) for name in read])
-    for batch in _batches(source, entry.path, stored, cut):
-        kept = cut.keep(batch) if cut else batch
+    for batch in _batches(source, entry.path, stored, cuts):
+        kept = keep_any(batch, cuts) if cuts else batch
         if kept.num_rows:
             yield kept.select(list(wanted))
+
+
+def _cell_digest(entries: Sequence[FileEntry], rows: Sequence[int]) -> str:
+    """Stands for the rows of a cell: of which files how many."""
+    return digest_of_files(f"{entry.digest}:{count}" for entry, count in zip(entries, rows, strict=True) if count)
 
 
 def _listed(source: FileTable, lake: Lake) -> list[str]:
@@ -138,28 +149,38 @@ def _file_schema(source: FileTable, path: str) -> pa.Schema:
     return schema
 
 
-def _counted(source: FileTable, path: str, schema: pa.Schema, cut: Cut | None) -> tuple[int, int]:
-    """Rows of the file, and those inside the cut; only the time column is read."""
+def _counted(source: FileTable, path: str, schema: pa.Schema, coverage: Coverage) -> tuple[int, list[int]]:
+    """Rows of the file, and those inside each cell; of Parquet files only the time column is read."""
+    cut = source.cut(coverage.whole)
     if source.table.format == "parquet":
         import pyarrow.parquet as pq
 
         total = pq.ParquetFile(path).metadata.num_rows
         if cut is None:
-            return total, total
-        only_time = pa.schema([schema.field(cut.column)])
-        return total, sum(cut.keep(batch).num_rows for batch in _batches(source, path, only_time, cut))
-    total = inside = 0
-    for batch in _batches(source, path, schema, None):
-        total += batch.num_rows
-        inside += cut.keep(batch).num_rows if cut else batch.num_rows
+            return total, [total]
+        batches = _batches(source, path, pa.schema([schema.field(cut.column)]), (cut,))
+        return total, _by_cell(batches, cut, coverage)[1]
+    total, inside = _by_cell(_batches(source, path, schema, ()), cut, coverage)
     return total, inside
 
 
-def _batches(source: FileTable, path: str, schema: pa.Schema, cut: Cut | None) -> Iterator[pa.RecordBatch]:
-    """The file's rows as `schema`; row groups that surely lie outside the cut are not read."""
+def _by_cell(batches: Iterable[pa.RecordBatch], cut: Cut | None, coverage: Coverage) -> tuple[int, list[int]]:
+    if cut is None:
+        total = sum(batch.num_rows for batch in batches)
+        return total, [total]
+    cells = Cells(cut.column, coverage.bounds, cut.zone)
+    total, inside = 0, np.zeros(len(coverage.bounds) - 1, np.int64)
+    for batch in batches:
+        total += batch.num_rows
+        inside += cells.counts(cut.keep(batch))
+    return total, inside.tolist()
+
+
+def _batches(source: FileTable, path: str, schema: pa.Schema, cuts: Sequence[Cut]) -> Iterator[pa.RecordBatch]:
+    """The file's rows as `schema`; row groups that surely lie outside the cuts are not read."""
     with _reading(source, path):
         is_csv = source.table.format == "csv"
-        for batch in _csv_batches(path, schema) if is_csv else _parquet_batches(path, schema, cut):
+        for batch in _csv_batches(path, schema) if is_csv else group_batches(path, schema.names, cuts):
             yield conform(_normal(batch, schema, source.zone), schema)
 
 
@@ -178,38 +199,6 @@ def _parquet_schema(path: str) -> pa.Schema:
     import pyarrow.parquet as pq
 
     return pq.read_schema(path)
-
-
-def _parquet_batches(path: str, schema: pa.Schema, cut: Cut | None) -> Iterator[pa.RecordBatch]:
-    import pyarrow.parquet as pq
-
-    with pq.ParquetFile(path) as file:
-        names = [name for name in schema.names if name in file.schema_arrow.names]
-        groups = [
-            group
-            for group in range(file.num_row_groups)
-            if cut is None or _may_hold(file.metadata.row_group(group), cut)
-        ]
-        yield from file.iter_batches(batch_size=_BATCH_ROWS, row_groups=groups, columns=names)
-
-
-def _may_hold(group: Any, cut: Cut) -> bool:
-    """Whether a row group's least and greatest time, where written, allow for a row of the interval."""
-    for position in range(group.num_columns):
-        column = group.column(position)
-        if column.path_in_schema != cut.column:
-            continue
-        statistics = column.statistics
-        if statistics is None or not statistics.has_min_max:
-            return True
-        if not hasattr(statistics.min, "hour"):
-            return bool(statistics.max >= cut.dates[0] and statistics.min < cut.dates[1])
-        if statistics.min.tzinfo is None:
-            start, end = wall_times(cut.interval, cut.zone, WALL_SLACK)
-        else:
-            start, end = cut.interval.utc
-        return bool(statistics.max >= start and statistics.min < end)
-    return True
 
 
 def _csv_schema(path: str) -> pa.Schema:

@@ -7,11 +7,12 @@ interval.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -53,6 +54,49 @@ class Cut:
             start, end = (pa.scalar(bound, UTC_TIMESTAMP) for bound in self.interval.utc)
             times = to_instants(times, self.zone)
         return pc.and_(pc.greater_equal(times, start), pc.less(times, end))
+
+
+@dataclass(frozen=True)
+class Cells:
+    """The cells that `bounds` (aware, rising) cut a span into, by `column`; `zone` is the one of naive timestamps."""
+
+    column: str
+    bounds: tuple[datetime, ...]
+    zone: str
+
+    def split(self, batch: pa.RecordBatch) -> list[tuple[int, pa.RecordBatch]]:
+        """The batch's rows by the position of their cell; all of them lie in the span."""
+        if batch.num_rows == 0:
+            return []
+        positions = self.positions(batch.column(batch.schema.get_field_index(self.column)))
+        present = np.unique(positions)
+        if len(present) == 1:
+            return [(int(present[0]), batch)]
+        return [(int(position), batch.filter(pa.array(positions == position))) for position in present]
+
+    def counts(self, batch: pa.RecordBatch) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """How many of the batch's rows lie in each cell."""
+        positions = self.positions(batch.column(batch.schema.get_field_index(self.column)))
+        return np.bincount(positions, minlength=len(self.bounds) - 1)
+
+    def positions(self, times: pa.Array) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """The position of each time's cell; of equal bounds, as of hours for a date, the last one counts."""
+        if pa.types.is_date(times.type):
+            bounds = pa.array([_first_day(bound) for bound in self.bounds], pa.date32()).cast(pa.int32())
+            values = times.cast(pa.date32()).cast(pa.int32())
+        else:
+            bounds = pa.array(self.bounds, UTC_TIMESTAMP).cast(pa.int64())
+            values = to_instants(times, self.zone).cast(pa.int64())
+        return np.searchsorted(bounds.to_numpy(), values.to_numpy(zero_copy_only=False), side="right") - 1
+
+
+def keep_any(batch: pa.RecordBatch, cuts: Sequence[Cut]) -> pa.RecordBatch:
+    """The batch's rows that lie inside one of the cuts, which have one column."""
+    times = batch.column(batch.schema.get_field_index(cuts[0].column))
+    mask = cuts[0].mask(times)
+    for cut in cuts[1:]:
+        mask = pc.or_(mask, cut.mask(times))
+    return batch.filter(mask)
 
 
 def to_instants(times: pa.Array, zone: str) -> pa.Array:

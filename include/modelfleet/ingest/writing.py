@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import pyarrow as pa
 
-from modelfleet.ingest.digest import RowDigest
 from modelfleet.keys import quote_text
 from modelfleet.lake import Attempt, FileEntry, Lake
 
@@ -18,42 +17,45 @@ _GROUP_BYTES = 16 << 20
 
 
 class PartWriter:
-    """Batches in, files out: ``extract/<table>-0000.parquet`` and so on. Holds one row group in memory."""
+    """Batches in, files out: ``extract/<name>-0000.parquet`` and so on. Holds one row group in memory.
 
-    def __init__(self, lake: Lake, attempt: Attempt, table: str, schema: pa.Schema) -> None:
-        self._lake, self._attempt, self._table, self._schema = lake, attempt, table, schema
+    A context manager: on an error the unfinished file is closed and stays unnamed.
+    """
+
+    def __init__(self, lake: Lake, attempt: Attempt, name: str, schema: pa.Schema) -> None:
+        self._lake, self._attempt, self._name, self._schema = lake, attempt, name, schema
         self._pending: list[pa.RecordBatch] = []
         self._pending_bytes = 0
         self._stream: Any = None
         self._writer: Any = None
         self._path, self._rows = "", 0
         self.files: list[FileEntry] = []
-        self.digest = RowDigest()
 
-    def write(self, batches: Iterable[pa.RecordBatch], progress: Callable[[int], None] | None = None) -> None:
-        """Write all batches and close; on an error the unfinished file is closed and stays unnamed."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
         try:
-            for batch in batches:
-                self._add(batch)
-                if progress is not None:
-                    progress(self.digest.rows)
-            self._flush()
-            self._finish()
+            if exc is None:
+                self._flush()
+                self._finish()
         finally:
             self._close()
 
-    def discard(self) -> None:
-        """Delete the files: an earlier attempt's hold the same rows."""
-        for entry in self.files:
-            self._lake.fs.delete_file(entry.path)
-        self.files = []
-
-    def _add(self, batch: pa.RecordBatch) -> None:
-        self.digest.add(batch)
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Write a batch's rows, now or with those after it."""
         self._pending.append(batch)
         self._pending_bytes += batch.nbytes
         if self._pending_bytes >= _GROUP_BYTES or sum(b.num_rows for b in self._pending) >= _GROUP_ROWS:
             self._flush()
+
+    def discard(self) -> None:
+        """Delete the files: others hold the same rows."""
+        for entry in self.files:
+            self._lake.fs.delete_file(entry.path)
+        self.files = []
 
     def _flush(self) -> None:
         if not self._pending:
@@ -61,7 +63,7 @@ class PartWriter:
         import pyarrow.parquet as pq
 
         if self._writer is None:
-            self._path = self._attempt.path(f"extract/{quote_text(self._table)}-{len(self.files):04d}.parquet")
+            self._path = self._attempt.path(f"extract/{quote_text(self._name)}-{len(self.files):04d}.parquet")
             self._lake.make_folder_of(self._path)
             self._stream = self._lake.fs.open_output_stream(self._path)
             self._writer = pq.ParquetWriter(self._stream, self._schema, compression="zstd", version="2.6")

@@ -147,7 +147,9 @@ def _judge(con: duckdb.DuckDBPyConnection, each: Sequence[Rule], mode: Mode, cha
                     || CASE WHEN __mf_has_champion THEN ': it is kept, whatever the rules say'
                         ELSE ', and has no model here now' END
                 {reasons} END AS reason,
-            CASE WHEN __mf_status <> 'not_comparable' THEN ''
+            CASE WHEN __mf_status = 'stored'
+                    THEN '; the champion was trained on these rows: its metrics are those of its own training'
+                WHEN __mf_status <> 'not_comparable' THEN ''
                 WHEN __mf_seen = 'none' THEN '; not compared with the champion, which came after this training'
                 ELSE '; not compared with the champion, which was trained on these rows' END AS note
         FROM (SELECT *, CASE WHEN __mf_trained_status IS DISTINCT FROM 'trained' THEN {_UNTRAINED}

@@ -42,9 +42,10 @@ def load(
         "message": _text(_column(challengers, "message")),
         "baseline_status": _text(_column(challengers, "baseline_status")),
         "champion_status": _text(_column(challengers, "champion_status")),
+        "fallback_status": _text(_column(challengers, "fallback_status")),
         "has_champion": pc.is_in(partitions, value_set=modelled.combine_chunks()),
     }
-    for prefix in ("", "baseline_", "champion_"):
+    for prefix in ("", "baseline_", "champion_", "fallback_"):
         for i, metric in enumerate(metrics):
             columns[f"{prefix}m{i}"] = _finite(_column(challengers, prefix + metric), prefix + metric, named)
     for count in MODEL_COUNTS:
@@ -70,7 +71,8 @@ def _rows_sql(metrics: Sequence[str], key_columns: Sequence[str]) -> str:
     # champion that has a model: it came into production after this training.
     compared = f"coalesce({', '.join(f'champion_{n}' for n in numbers)}) IS NOT NULL" if numbers else "TRUE"
     effective = f"""CASE WHEN champion_status = 'compared' AND {compared} THEN 'compared'
-        WHEN champion_status = 'not_comparable' THEN 'not_comparable'
+        WHEN champion_status = 'stored' AND {compared} THEN 'stored'
+        WHEN champion_status IN ('not_comparable', 'stored') THEN 'not_comparable'
         WHEN champion_status = 'none' AND has_champion THEN 'not_comparable'
         WHEN champion_status = 'none' OR (champion_status IS NULL AND NOT has_champion) THEN 'none'
         ELSE 'failed' END"""
@@ -78,7 +80,8 @@ def _rows_sql(metrics: Sequence[str], key_columns: Sequence[str]) -> str:
     shown += [f"{c} AS {identifier(c)}" for c in MODEL_COUNTS]
     shown += [f"k{i} AS {identifier(k)}" for i, k in enumerate(key_columns)]
     shown.append(struct("baseline_", "baseline_status") + " AS baseline")
-    shown.append(struct("champion_", "__mf_status", "__mf_status = 'compared'") + " AS champion")
+    shown.append(struct("champion_", "__mf_status", "__mf_status IN ('compared', 'stored')") + " AS champion")
+    shown.append(struct("fallback_", "fallback_status") + " AS fallback")
     internal = "partition AS __mf_partition, status AS __mf_trained_status, code AS __mf_code, message AS __mf_message"
     seen = "champion_status AS __mf_seen, has_champion AS __mf_has_champion, __mf_status"
     source = f"(SELECT *, {effective} AS __mf_status FROM __mf_source)"

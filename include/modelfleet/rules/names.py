@@ -9,7 +9,7 @@ from functools import cached_property
 from modelfleet import metric_names
 
 STATUS = "status"
-COMPARED = ("baseline", "champion")
+COMPARED = ("baseline", "champion", "fallback")
 MODEL_COUNTS = ("n_train", "n_test", "n_rows")
 FLEET_COUNTS = ("expected", "trained", "skipped", "failed", "promoted", "kept", "rejected")
 FLEET_SHARES = ("promoted_share", "trained_share")
@@ -19,7 +19,7 @@ _NUMBER, _TEXT = "CASE WHEN __given THEN 1.0::DOUBLE END", "CASE WHEN __given TH
 
 @dataclass(frozen=True)
 class Names:
-    """Flat number columns, the structs ``baseline`` and ``champion``, and key columns of any type."""
+    """Flat number columns, the structs ``baseline``, ``champion`` and ``fallback``, and key columns of any type."""
 
     metrics: tuple[str, ...]
     counts: tuple[str, ...]
@@ -59,9 +59,9 @@ class Names:
 
 
 def each_names(problem: str, own_metrics: Sequence[str] = (), key_columns: Sequence[str] = ()) -> Names:
-    """Names for rules about one model: its metrics and counts, the baseline's and champion's, and its key columns.
+    """Names for rules about one model: its metrics and counts, the baseline's, champion's and fallback's, and its key columns.
 
-    :param problem: "regression" or "classification".
+    :param problem: the kind: regression, classification or forecast.
     """
     return Names(metrics_of(problem, own_metrics), MODEL_COUNTS, tuple(key_columns), COMPARED)
 

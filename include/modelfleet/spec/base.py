@@ -26,6 +26,9 @@ _PACKAGE = str(Path(__file__).parent.parent) + os.sep
 _written_in: ContextVar[str | None] = ContextVar("_written_in", default=None)
 _ABSENT = "nothing"
 
+Found = tuple[Failure, str | None]
+"""What a check of a whole spec found, with a hint where there is one."""
+
 
 class Findings(ValueError):
     """Several failures a validator found at once; their fields are relative to the part."""
@@ -49,6 +52,8 @@ class Part(BaseModel):
     """Fields that may be given by position, in order."""
     unnamed: ClassVar[str | None] = None
     """A field whose name authors do not write, so that errors leave it out."""
+
+    __iter__: ClassVar[None] = None  # type: ignore[assignment]  # one part is no list of parts
 
     def __init__(self, *args: Any, **fields: Any) -> None:
         given = self._named(args, fields)
@@ -188,7 +193,8 @@ def _allowed(kind: str, finding: Mapping[str, Any], cause: object) -> str:
     if kind == "literal_error":
         return f"allowed: {finding['ctx']['expected']}"
     if kind == "tuple_type":
-        single = f", such as [{finding['input']!r}] for one" if isinstance(finding["input"], str) else ""
+        single = f", such as [{finding['input']!r}] for one" if isinstance(finding["input"], str | int) else ""
+        single = f", such as [{type(finding['input']).__name__}(...)]" if isinstance(finding["input"], Part) else single
         return f"allowed: a list or tuple{single}"
     if kind in ("dict_type", "model_type", "model_attributes_type"):
         return f"allowed: a mapping of fields or a {finding.get('ctx', {}).get('class_name', 'dict')}"

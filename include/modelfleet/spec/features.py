@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from modelfleet.errors import Failure
+from modelfleet.interval import duration
 from modelfleet.spec.base import Findings, Part
 from modelfleet.spec.values import Columns, Text, refuse, shown
 
@@ -22,13 +24,20 @@ def _check_steps(steps: tuple[int, ...]) -> None:
         raise ValueError("whole numbers from 1, each once, such as Lag('units', 7, 14)")
 
 
-def _check_window(window: int | str) -> None:
-    from modelfleet.interval import duration
+def _check_window(window: Any) -> Any:
+    try:
+        if isinstance(window, str):
+            duration(window)
+        elif type(window) is not int or window < 1:
+            raise ValueError
+    except ValueError:
+        raise ValueError("a number of rows from 1, or a duration: D (days), h (hours) or min, such as '28D'") from None
+    return window
 
-    if isinstance(window, str):
-        duration(window)
-    elif window < 1:
-        raise ValueError("a number of rows from 1, or a duration such as '28D'")
+
+def _check_country(code: str) -> None:
+    if not re.fullmatch(r"[A-Z]{2,3}", code):
+        raise ValueError("an ISO 3166 code in capitals, such as 'DE'")
 
 
 def _check_calendar(parts: tuple[str, ...]) -> None:
@@ -44,7 +53,7 @@ def _check_cyclic(parts: tuple[str, ...]) -> None:
 class _Stepped(Part):
     """A derived feature of some numbers of steps, given by position."""
 
-    positional: ClassVar[tuple[str, ...]] = ("column",)
+    positional: ClassVar[tuple[str, ...]] = ("column", "steps")
 
     column: Text
     """The column to look back on."""
@@ -53,7 +62,7 @@ class _Stepped(Part):
 
     @classmethod
     def _named(cls, args: tuple[Any, ...], fields: Mapping[str, Any]) -> dict[str, Any]:
-        return super()._named(args[:1], {**fields, "steps": args[1:]} if len(args) > 1 else fields)
+        return super()._named((args[0], args[1:]) if len(args) > 1 else args, fields)
 
 
 class Lag(_Stepped):
@@ -90,12 +99,20 @@ class Rolling(Part):
     """Tells derived features apart in YAML."""
     column: Text
     """The column to aggregate."""
-    window: Annotated[int | str, refuse(_check_window)]
+    window: Annotated[int | str, BeforeValidator(_check_window)]
     """The window's length: a duration such as "28D", or a number of rows."""
     statistic: Statistic
     """What is computed of the values that are not null."""
     min_count: Annotated[int, Field(ge=1)] = 1
     """With fewer values in the window the feature is null; a count is never null."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if isinstance(self.window, int) and self.min_count > self.window:
+            raise Findings(
+                [Failure("min_count", shown(self.min_count), f"allowed: at most the window's {self.window} rows")]
+            )
+        return self
 
 
 class Expanding(Part):
@@ -143,7 +160,7 @@ class Holidays(Part):
 
         def __init__(self, country: str, subdivision: str | None = None) -> None: ...
 
-    country: Text
+    country: Annotated[str, refuse(_check_country)]
     """Its ISO 3166 code, as the package `holidays` knows it."""
     subdivision: Text | None = None
     """A state, province or canton."""
@@ -200,6 +217,15 @@ def _kind_of_features(value: Any) -> str:
     return "<parts>" if isinstance(value, Features | Mapping) else "<columns>"
 
 
+def _names_only(value: Any) -> Any:
+    if isinstance(value, Part) or (
+        isinstance(value, list | tuple) and any(isinstance(item, Part | Mapping) for item in value)
+    ):
+        raise ValueError("column names, or Features(past=(Lag(...), ...), ...) which derives features")
+    return value
+
+
 AnyFeatures = Annotated[
-    Annotated[Columns, Tag("<columns>")] | Annotated[Features, Tag("<parts>")], Discriminator(_kind_of_features)
+    Annotated[Columns, BeforeValidator(_names_only), Tag("<columns>")] | Annotated[Features, Tag("<parts>")],
+    Discriminator(_kind_of_features),
 ]

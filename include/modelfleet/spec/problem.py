@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from modelfleet import frequency
 from modelfleet.errors import Failure
 from modelfleet.frequency import Frequency
+from modelfleet.frequency import parse as parse_frequency
 from modelfleet.spec.base import Findings, Part
 from modelfleet.spec.values import Text, refuse, shown
 
 
 def _check_quantiles(values: tuple[float, ...]) -> None:
-    if any(not 0 < value < 1 for value in values) or list(values) != sorted(set(values)):
-        raise ValueError("numbers between 0 and 1, rising, such as (0.1, 0.5, 0.9)")
+    inside = all(0 < value < 1 and round(value, 4) == value for value in values)
+    if not inside or list(values) != sorted(set(values)):
+        raise ValueError("numbers between 0 and 1 of at most 4 decimals, rising, such as (0.1, 0.5, 0.9)")
+
+
+def quantile_name(quantile: float) -> str:
+    """The column of a quantile in predictions: 0.1 -> ``q10``, 0.025 -> ``q2_5``."""
+    percent = Decimal(repr(float(quantile))) * 100
+    return "q" + format(percent.normalize(), "f").replace(".", "_")
 
 
 class Regression(Part):
@@ -55,7 +63,7 @@ class Forecast(Part):
     """Tells problems apart in YAML."""
     target: Text
     """The column to forecast."""
-    freq: Annotated[str, refuse(frequency.parse)]
+    freq: Annotated[str, refuse(parse_frequency)]
     """The step of the series: 15min, h, 6h, D, W-MON to W-SUN, MS, QS or YS. Days and longer are dates in the fleet's
     timezone."""
     horizon: Annotated[int, Field(ge=1, le=10_000)]
@@ -63,7 +71,7 @@ class Forecast(Part):
     time: Text | None = None
     """The column of the prepared rows that holds the series' dates; default: the main table's time."""
     quantiles: Annotated[tuple[float, ...], refuse(_check_quantiles)] = ()
-    """Quantiles to forecast beside the expected value, between 0 and 1, rising."""
+    """Quantiles to forecast beside the expected value, between 0 and 1, rising; columns such as ``q10`` hold them."""
     intervals: Literal["model", "residuals"] = "model"
     """Where quantiles come from: the model's own, where it gives them; else, and with residuals, the errors it made in the
     folds."""
@@ -85,7 +93,7 @@ class Forecast(Part):
     @property
     def frequency(self) -> Frequency:
         """The step."""
-        return frequency.parse(self.freq)
+        return parse_frequency(self.freq)
 
     @property
     def season_length(self) -> int:
@@ -102,9 +110,12 @@ class Forecast(Part):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.steps_per_model is not None and self.strategy == "recursive":
+        size = self.steps_per_model
+        if size is not None and self.strategy == "recursive":
+            raise Findings([Failure("steps_per_model", shown(size), "allowed: with strategy 'direct' only")])
+        if size is not None and size > self.horizon:
             raise Findings(
-                [Failure("steps_per_model", shown(self.steps_per_model), "allowed: with strategy 'direct' only")]
+                [Failure("steps_per_model", shown(size), f"allowed: at most the horizon, {self.horizon} steps")]
             )
         return self
 

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from modelfleet.errors import Failure
-from modelfleet.interval import duration
 from modelfleet.spec.base import Findings, Part
 from modelfleet.spec.data import Duration, check_code
-from modelfleet.spec.values import Sorted, Text, Values, refuse, shown
+from modelfleet.spec.values import Scalars, Sorted, Text, Values, refuse, shown
 
 MAX_GRID = 256
 """A grid of more combinations is refused."""
@@ -59,7 +58,7 @@ class Candidate(Part):
     """The dotted path of the callable that builds the estimator or forecaster."""
     params: Values = Field(default_factory=dict)
     """Arguments of that callable."""
-    grid: Sorted[tuple[Any, ...]] = Field(default_factory=dict)
+    grid: Sorted[Scalars] = Field(default_factory=dict)
     """Arguments to try, each a list of values; every combination is a candidate of its own."""
     scope: Literal["partition", "fleet"] = "partition"
     """What it is fitted on: the rows of each partition, or of all together with the key columns as categorical features."""
@@ -68,9 +67,16 @@ class Candidate(Part):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        empty = [name for name, values in self.grid.items() if not values]
-        if empty:
-            raise Findings([Failure(f"grid.{name}", "no values", "at least one value to try") for name in empty])
+        failures = []
+        for name, values in self.grid.items():
+            if not values:
+                failures.append(Failure(f"grid.{name}", "no values", "at least one value to try"))
+            elif len({str(value) for value in values}) < len(values):
+                failures.append(Failure(f"grid.{name}", shown(values), "allowed: values that differ, each once"))
+            if name in self.params:
+                failures.append(Failure(f"grid.{name}", shown(values), "allowed: arguments that are not in params too"))
+        if failures:
+            raise Findings(failures)
         size = math.prod(len(values) for values in self.grid.values())
         if size > MAX_GRID:
             raise Findings([Failure("grid", f"{size} combinations", f"at most {MAX_GRID}")], [_GRID_HINT])
@@ -150,14 +156,6 @@ class Training(Part):
     @model_validator(mode="after")
     def _check(self) -> Self:
         failures = []
-        if self.window is not None and duration(self.window) <= duration(self.holdout or "1min") * self.folds:
-            failures.append(
-                Failure(
-                    "window",
-                    shown(self.window),
-                    f"allowed: longer than {self.folds} times the holdout, {self.holdout!r}",
-                )
-            )
         if (
             self.fallback[-1:] != ("baseline",)
             or self.fallback.count("baseline") > 1

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Discriminator, Tag, model_validator
+from pydantic import BeforeValidator, Discriminator, Tag, model_validator
 
 from modelfleet.errors import Failure
 from modelfleet.spec.base import Findings, Part
-from modelfleet.spec.values import Text, shown
+from modelfleet.spec.values import Text, plain, shown
 
 
 class Drop(Part):
@@ -37,6 +37,8 @@ class Drop(Part):
     def _check(self) -> Self:
         if not self.null and self.below is None and self.above is None:
             raise Findings([Failure("column", shown(self.column), "give null, below or above: which rows go")])
+        if self.below is not None and self.above is not None and self.below > self.above:
+            raise Findings([Failure("above", shown(self.above), f"allowed: at least below, {self.below:g}")])
         return self
 
 
@@ -66,6 +68,12 @@ class Clip(Part):
         return self
 
 
+def _scalar(value: Any) -> Any:
+    if isinstance(value, Mapping | list | tuple | set | frozenset):
+        raise ValueError("a text, number or boolean")
+    return plain(value)
+
+
 class Fill(Part):
     """Fill nulls of a column: ``Fill("price", previous=True)`` or ``Fill("promo", value=0)``."""
 
@@ -78,7 +86,7 @@ class Fill(Part):
     """Tells treatments apart in YAML."""
     column: Text
     """The column."""
-    value: bool | int | float | str | None = None
+    value: Annotated[bool | int | float | str | None, BeforeValidator(_scalar)] = None
     """What nulls become."""
     previous: bool = False
     """Nulls become the value before, in the partition; the first ones then the `value`, if given."""

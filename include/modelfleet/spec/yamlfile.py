@@ -41,6 +41,8 @@ def _loader() -> type[yaml.SafeLoader]:
         def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
             seen: set[Any] = set()
             for key_node, _ in node.value:
+                if isinstance(key_node, yaml.ScalarNode) and key_node.value == "null":  # a field of Drop
+                    key_node.tag = "tag:yaml.org,2002:str"
                 key = self.construct_object(key_node, deep=True)
                 place = f"line {key_node.start_mark.line + 1}"
                 if not isinstance(key, str):

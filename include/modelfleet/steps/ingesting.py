@@ -6,28 +6,38 @@ from typing import TYPE_CHECKING
 
 from modelfleet import ingest
 from modelfleet.lake import runs
+from modelfleet.steps import restating
 from modelfleet.steps.inputs import manifest_json, tables_of
 from modelfleet.steps.runner import Context, StepFunction, StepResult, record_done
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from modelfleet.ingest import TableManifest
+    from modelfleet.ingest import Reading, TableManifest
     from modelfleet.lake.runs import Json
 
 
 def extract(ctx: Context) -> StepResult:
-    """Read the interval's rows of every table into the attempt."""
+    """Read the interval's rows of every table into the attempt, with the late tail before it and what is ahead.
+
+    `restated` names the earlier intervals of which other rows came than were known: what was made of them is stale.
+    """
+    others = _others(ctx)
     tables = ingest.extract(
         ctx.spec,
         ctx.attempt.interval,
         ctx.attempt,
         ctx.lake,
         previous=_previous(ctx),
+        others=others,
         progress=_rows_read(ctx),
     )
     copied = {name: table.files for name, table in tables.items() if table.kind != "reference"}
-    facts = {"tables": manifest_json(tables), "rows": {name: table.rows for name, table in tables.items()}}
+    facts = {
+        "tables": manifest_json(tables),
+        "rows": {name: table.rows for name, table in tables.items()},
+        "restated": restating.restated(ctx.attempt, tables, others),
+    }
     content = {name: [table.digest, dict(table.columns)] for name, table in tables.items()}
     return StepResult(copied, runs.digest_of(content), facts)
 
@@ -45,7 +55,8 @@ def commit(ctx: Context) -> StepResult:
     )
     record_done(ctx, status=status, rows=main, counts=rows)
     # From the manifest: when the step is repeated, its first commit stands.
-    return StepResult({}, manifest.digest, {"rows": rows, "unchanged": manifest.facts["unchanged"], **_options(ctx)})
+    told = {name: manifest.facts[name] for name in ("unchanged", "restated")}
+    return StepResult({}, manifest.digest, {"rows": rows, **told, **_options(ctx)})
 
 
 def _rows_read(ctx: Context) -> Callable[[str, int], None] | None:
@@ -61,6 +72,12 @@ def _previous(ctx: Context) -> dict[str, TableManifest]:
         known |= {name: table for name, table in tables_of(run.facts).items() if table.kind == "snapshot"}
     standing = runs.committed(ctx.lake, ctx.spec.name, "ingest", ctx.interval)
     return known | (tables_of(standing.facts) if standing else {})
+
+
+def _others(ctx: Context) -> dict[str, list[Reading]]:
+    """What the ingests of all other intervals read, by table."""
+    committed = runs.all_committed(ctx.lake, ctx.spec.name, "ingest")
+    return restating.by_table(restating.Ingested.of(run) for run in committed if run.interval.key != ctx.interval)
 
 
 def _options(ctx: Context) -> Json:

@@ -14,7 +14,8 @@ from modelfleet.ingest import TableManifest
 from modelfleet.interval import Interval
 from modelfleet.lake import Lake, RunManifest, runs
 from modelfleet.lake.runs import Json
-from modelfleet.prepare import Source, sql_text
+from modelfleet.prepare import Part, Source, sql_text
+from modelfleet.steps import restating
 from modelfleet.warehouse import Warehouse
 
 if TYPE_CHECKING:
@@ -64,8 +65,7 @@ def for_train(lake: Lake, spec: FleetSpec, key: str, options: Mapping[str, Any])
     """
     check_code(spec)
     interval = intervals.of_key(key, timezone=spec.timezone)
-    span = training_span(spec, interval)
-    ingests = [run for run in runs.all_committed(lake, spec.name, "ingest") if _within(run.interval, span)]
+    ingests = _up_to(lake, spec, interval)
     rows = sum(_main(spec, run).rows for run in ingests)
     if rows == 0:
         there = [run.interval.key for run in runs.all_committed(lake, spec.name, "ingest")]
@@ -74,10 +74,8 @@ def for_train(lake: Lake, spec: FleetSpec, key: str, options: Mapping[str, Any])
             f"ingested are {bounded(there) or 'none'}",
             hint=f"ingest first: modelfleet run {spec.name} --step ingest --interval {key} --start <first day>",
         )
-    inputs = _ingest_inputs(ingests)
-    lineage = runs.digest_of(
-        [key, spec.digest, code_version(spec), {name: used["digest"] for name, used in inputs.items()}]
-    )
+    inputs = _ingest_inputs(lake, spec, ingests)
+    lineage = runs.digest_of([key, spec.digest, code_version(spec), restating.content(inputs)])
     champion = opponent(spec.name, lineage)
     if champion is not None:
         _check_same_problem(lake, spec, champion)
@@ -130,7 +128,8 @@ def for_score(lake: Lake, spec: FleetSpec, key: str, options: Mapping[str, Any])
     if ingested.options.get("train_only"):
         raise TrainingOnly(f"fleet {spec.name!r}: interval {key} was ingested for training only; it is not scored")
     scored = runs.committed(lake, spec.name, "score", key)
-    if _main(spec, ingested).rows == 0 and scored is None:
+    history = spec.problem.kind == "forecast" or bool(spec.declared.past)
+    if _main(spec, ingested).rows == 0 and scored is None and spec.problem.kind != "forecast":
         message = f"interval {key} has no rows in table {spec.data.main[0]!r}: no predictions are written"
         record_not_started(spec, "score", key, status="empty", message=message)
         raise EmptyInterval(f"fleet {spec.name!r}: {message}")
@@ -146,7 +145,14 @@ def for_score(lake: Lake, spec: FleetSpec, key: str, options: Mapping[str, Any])
         if not isinstance(exc, NoChampionYet):
             record_not_started(spec, "score", key, status="failed", message=str(exc)[:2000])
         raise
-    return Pinned(ingested.interval, _ingest_inputs([ingested]) | _champion_input(champion))
+    used = [ingested] if not history else _up_to(lake, spec, ingested.interval)
+    return Pinned(ingested.interval, _ingest_inputs(lake, spec, used) | _champion_input(champion))
+
+
+def _up_to(lake: Lake, spec: FleetSpec, interval: Interval) -> list[RunManifest]:
+    """The ingests of the training window that ends with an interval."""
+    span = training_span(spec, interval)
+    return [run for run in runs.all_committed(lake, spec.name, "ingest") if _within(run.interval, span)]
 
 
 def opponent(fleet: str, lineage: str) -> FleetVersion | None:
@@ -164,7 +170,7 @@ def opponent(fleet: str, lineage: str) -> FleetVersion | None:
 
 
 def sources(lake: Lake, spec: FleetSpec, inputs: Mapping[str, Json]) -> list[Source]:
-    """The tables of the pinned ingests; of those without a time, only the latest counts."""
+    """The tables of the pinned ingests, each with what shows of it; of those without a time, only the latest counts."""
     ingests = []
     for name, used in inputs.items():
         pipeline, _, key = name.partition("/")
@@ -172,16 +178,23 @@ def sources(lake: Lake, spec: FleetSpec, inputs: Mapping[str, Json]) -> list[Sou
             manifest = runs.load_step(lake, spec.name, "ingest", key, used["attempt"], "extract")
             attempt = runs.load_attempt(lake, spec.name, "ingest", key, used["attempt"])
             assert manifest is not None
-            ingests.append((attempt.interval, tables_of(manifest.facts)))
+            ingests.append((attempt.interval, tables_of(manifest.facts), used))
     ingests.sort(key=lambda item: item[0].utc[1])
-    listed = []
-    for name, table in spec.data.tables.items():
-        parts = [(interval, tables[name]) for interval, tables in ingests if name in tables]
-        lacking = [interval.key for interval, tables in ingests if name not in tables]
-        if lacking and (table.time or not parts):
-            raise _lacks(spec, name, lacking)
-        listed.append(Source(name, table, tuple(parts if table.time else parts[-1:])))
-    return listed
+    return [_source(spec, name, ingests) for name in spec.data.tables]
+
+
+def _source(spec: FleetSpec, name: str, ingests: list[tuple[Interval, dict[str, TableManifest], Json]]) -> Source:
+    table = spec.data.tables[name]
+    lacking = [interval.key for interval, tables, used in ingests if name not in tables and "restates" not in used]
+    parts = [
+        Part(interval, tables[name], restating.spans(used, name, interval))
+        for interval, tables, used in ingests
+        if name in tables
+    ]
+    parts = [part for part in parts if part.visible != ()]
+    if lacking and (table.time or not parts):
+        raise _lacks(spec, name, lacking)
+    return Source(name, table, tuple(parts if table.time else parts[-1:]))
 
 
 def tables_of(facts: Json) -> dict[str, TableManifest]:
@@ -225,23 +238,36 @@ def waiting_intervals(spec: FleetSpec) -> list[str]:
 
 def code_version(spec: FleetSpec) -> str:
     """The version of the author's code that the spec names."""
-    paths = [path for path in (spec.model, spec.data.prepare) if path]
-    return modelcode.code_version(*paths)
+    paths = [*(learner.path for learner in spec.learners), *([spec.data.prepare] if spec.data.prepare else [])]
+    return modelcode.code_version(*dict.fromkeys(paths))
 
 
 def check_code(spec: FleetSpec) -> None:
-    """Import what the spec names and build one estimator.
+    """Import what the spec names and build every candidate once.
 
     :raises ModelCodeError: naming the dotted path.
     """
-    probabilities = spec.problem.kind == "classification"
-    code = modelcode.load(str(spec.model), spec.params, fleet=spec.name, probabilities=probabilities)
-    if spec.training.metrics and code.metrics is None:
+    loaded = _load_learners(spec)
+    if spec.training.metrics and loaded[0].metrics is None:
         raise ModelCodeError(
             f"fleet {spec.name!r}: training.metrics names {bounded(spec.training.metrics)}, "
-            f"but the module of {spec.model} has no metrics(y_true, y_pred, frame)"
+            f"but the module of {loaded[0].path} has no metrics(y_true, y_pred, frame)"
         )
+    for learner, code in zip(spec.learners, loaded, strict=True):
+        grouped = learner.scope == "fleet"
+        if spec.problem.kind == "forecast" and grouped and modelcode.is_forecaster(code.build(**learner.params)):
+            raise ModelCodeError(
+                f"fleet {spec.name!r}: candidate {learner.name!r} forecasts one series, so it can't have scope 'fleet'",
+                hint="leave scope out, or give an estimator",
+            )
     _check_prepare(spec)
+
+
+def _load_learners(spec: FleetSpec) -> list[modelcode.ModelCode]:
+    return [
+        modelcode.load(learner.path, learner.params, fleet=spec.name, problem=spec.problem.kind)
+        for learner in spec.learners
+    ]
 
 
 def _check_prepare(spec: FleetSpec) -> None:
@@ -271,8 +297,9 @@ def _within(part: Interval, span: Interval) -> bool:
     return part.utc[1] <= span.utc[1] and part.utc[1] > span.utc[0]
 
 
-def _ingest_inputs(ingests: list[RunManifest]) -> dict[str, Json]:
-    return {f"ingest/{run.interval.key}": {"attempt": run.attempt, "digest": run.digest} for run in ingests}
+def _ingest_inputs(lake: Lake, spec: FleetSpec, ingests: list[RunManifest]) -> dict[str, Json]:
+    """These ingests, and those that restated rows of their intervals since."""
+    return restating.pin(spec.name, ingests, runs.all_committed(lake, spec.name, "ingest"))
 
 
 def _champion_input(version: FleetVersion | None) -> dict[str, Json]:
@@ -305,7 +332,7 @@ def _check_same_problem(lake: Lake, spec: FleetSpec, champion: FleetVersion) -> 
 
 def _check_champions_code(spec: FleetSpec, header: pack.PackHeader) -> None:
     """What scoring imports: the champion's model code, which the spec may have left behind, and `prepare` of now."""
-    modelcode.load(header.model, header.params, fleet=spec.name, probabilities=header.problem == "classification")
+    _load_learners(header.fleet_spec)
     _check_prepare(spec)
 
 

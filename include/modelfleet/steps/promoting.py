@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from modelfleet import pack, promotion, registry, slices
 from modelfleet.errors import ConflictError, CorruptionError, DataError
+from modelfleet.group_models import CANDIDATE
 from modelfleet.lake import FileEntry, StepManifest, runs
 from modelfleet.lake.buckets import BucketPlace
+from modelfleet.matrices import Inputs
 from modelfleet.steps import preparing
 from modelfleet.steps.runner import Context, StepFunction, StepResult, record_done
 from modelfleet.steps.training import HEADER, open_pack, pack_model, release, write_header
@@ -21,12 +23,16 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from modelfleet.lake.runs import Json
+    from modelfleet.spec import Gate
 
 DECISIONS = "decisions"
 
 
 def decide(ctx: Context) -> StepResult:
     """One decision per partition, by the rules of the gate."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     challenger, champion = _challenger(ctx), _champion(ctx)
     if champion is not None and champion.header.key_types != challenger.header.key_types:
         raise DataError(
@@ -34,23 +40,17 @@ def decide(ctx: Context) -> StepResult:
             f"the champion's {_named(champion.header.key_types)}; nothing is promoted",
             hint="cast the key column in `prepare` to what it was, or give the new keys a fleet of their own name",
         )
-    pinned = ctx.attempt.inputs.get("champion") or {}
-    result = promotion.decide(
+    result = _judge(
+        ctx,
         ctx.spec.gate,
-        _as_compared(ctx, challenger.index()),
-        None if champion is None else _as_champions(champion.index(["partition", "serves"])),
-        metrics=_metrics(ctx),
-        key_columns=tuple(ctx.spec.partition_by),
-        challenger_interval=ctx.interval,
-        champion_version=pinned.get("version"),
-        champion_interval=pinned.get("interval"),
+        challenger.index(),
+        None if champion is None else champion.index(["partition", "serves"]),
     )
-    import pyarrow.parquet as pq
-
+    decisions = pa.concat_tables([result.decisions, *_of_groups(ctx, challenger, champion, passed=result.passed)])
     path = ctx.attempt.path(f"decide/decisions-{secrets.token_hex(4)}.parquet")
     ctx.lake.make_folder_of(path)
     with ctx.lake.fs.open_output_stream(path) as sink:
-        pq.write_table(result.decisions, sink, compression="zstd")
+        pq.write_table(decisions, sink, compression="zstd")
     facts = {
         **result.totals,
         "passed": result.passed,
@@ -60,9 +60,40 @@ def decide(ctx: Context) -> StepResult:
     }
     digest = slices.digest_of_parts(
         (row["partition"], f"{row['decision']} {row['rule']}")
-        for row in result.decisions.select(["partition", "decision", "rule"]).to_pylist()
+        for row in decisions.select(["partition", "decision", "rule"]).to_pylist()
     )
-    return StepResult({DECISIONS: (ctx.lake.entry(path, result.decisions.num_rows),)}, digest, facts)
+    return StepResult({DECISIONS: (ctx.lake.entry(path, decisions.num_rows),)}, digest, facts)
+
+
+def _judge(ctx: Context, gate: Gate, challengers: pa.Table, champions: pa.Table | None) -> promotion.GateResult:
+    pinned = ctx.attempt.inputs.get("champion") or {}
+    return promotion.decide(
+        gate,
+        _as_compared(ctx, challengers),
+        None if champions is None else _as_champions(champions),
+        metrics=_metrics(ctx),
+        key_columns=tuple(ctx.spec.partition_by),
+        challenger_interval=ctx.interval,
+        champion_version=pinned.get("version"),
+        champion_interval=pinned.get("interval"),
+    )
+
+
+def _of_groups(ctx: Context, challenger: pack.Pack, champion: pack.Pack | None, *, passed: bool) -> list[pa.Table]:
+    """The decisions about models of coarser levels, by the same rules for each; they follow the fleet's rules.
+
+    They count in no total of the fleet, whose rows are its partitions.
+    """
+    import pyarrow.compute as pc
+
+    ours, theirs = (None if given is None else given.groups(models=False) for given in (challenger, champion))
+    fallbacks = None if ours is None else ours.filter(pc.not_equal(ours.column("level"), CANDIDATE))
+    if not passed or fallbacks is None or fallbacks.num_rows == 0:
+        return []
+    served = None if theirs is None else theirs.filter(pc.not_equal(theirs.column("level"), CANDIDATE))
+    if served is None and champion is not None:
+        served = fallbacks.slice(0, 0)
+    return [_judge(ctx, ctx.spec.gate.model_copy(update={"fleet": ()}), fallbacks, served).decisions]
 
 
 def decide_fingerprint(ctx: Context) -> Json:
@@ -166,29 +197,53 @@ def _compose(ctx: Context, decided: StepManifest) -> tuple[pack.PackHeader, File
     decisions = {row["partition"]: row["decision"] for row in _read_decisions(ctx, decided).to_pylist()}
     files, digests, serving = [], [], []
     for position, (low, high) in enumerate(challenger.header.ranges):
-        rows = _chosen(challenger.rows(low, high), None if champion is None else champion.rows(low, high), decisions)
+        rows = _chosen(
+            challenger.rows(low, high),
+            None if champion is None else champion.rows(low, high),
+            decisions,
+            forecasts=challenger.header.problem == "forecast",
+        )
         path = place.file("pack", position, secrets.token_hex(4), "parquet")
         files.append((pack.write_rows(ctx.lake, path, rows), (low, high)))
         digests.append(pack.content_digest(rows))
-        serving += rows.filter(pc.equal(rows.column("serves"), "model")).select(["candidate", "features"]).to_pylist()
+        serving += (
+            rows.filter(pc.equal(rows.column("serves"), "model")).select(["code", "features", "shared"]).to_pylist()
+        )
+    groups = _groups(challenger, champion, decisions, {row["shared"] for row in serving if row["shared"]})
+    group_files = []
+    if groups is not None:
+        path = place.file("groups", 0, secrets.token_hex(4), "parquet")
+        group_files.append(pack.write_rows(ctx.lake, path, groups))
+        digests.append(pack.content_digest(groups))
+        serving += groups.select(["code", "features", "shared"]).to_pylist()
+    inputs = _inputs(challenger.header, None if champion is None else champion.header, {r["features"] for r in serving})
     header = pack.make_header(
         ctx.spec,
         key_types=dict(challenger.header.key_types),
-        feature_types=_feature_types(challenger.header, None if champion is None else champion.header, serving),
+        time_type=challenger.header.time_type,
+        feature_types=_feature_types(challenger.header, None if champion is None else champion.header, inputs),
+        inputs=inputs,
+        code=[*challenger.header.code, *sorted({row["code"] for row in serving if row["code"]})],
         files=files,
+        groups=group_files,
         digest=slices.combine(digests),
-        candidates=sorted({row["candidate"] for row in serving}),
     )
     # Every try writes a header of its own: the names of the files differ, their content does not.
     path = ctx.attempt.path(f"publish/pack-{secrets.token_hex(4)}.json")
     return header, write_header(ctx.lake, path, header)
 
 
+def _inputs(challenger: pack.PackHeader, champion: pack.PackHeader | None, used: set[str | None]) -> dict[str, Any]:
+    """How the matrices of serving models are made: the challenger's ways, and those of kept champions."""
+    earlier = {} if champion is None else champion.inputs
+    return {**challenger.inputs, **{name: way for name, way in earlier.items() if name in used}}
+
+
 def _feature_types(
-    challenger: pack.PackHeader, champion: pack.PackHeader | None, serving: list[dict[str, Any]]
+    challenger: pack.PackHeader, champion: pack.PackHeader | None, inputs: dict[str, Any]
 ) -> dict[str, str]:
     """The types of all columns that a serving model reads: the challenger's, and what kept champions read beside."""
-    read = {name for text in {row["features"] for row in serving} for name in pack.features_of({"features": text})}
+    read = {name for way in inputs.values() for name in Inputs.from_json(way).needs}
     earlier = {} if champion is None else champion.feature_types
     return {
         **challenger.feature_types,
@@ -196,12 +251,37 @@ def _feature_types(
     }
 
 
-def _chosen(challengers: pa.Table, champions: pa.Table | None, decisions: dict[str, str]) -> pa.Table:
+def _groups(
+    challenger: pack.Pack, champion: pack.Pack | None, decisions: dict[str, str], shared: set[str]
+) -> pa.Table | None:
+    """The models over many partitions to come: promoted or kept like others, and all that a serving model refers to."""
+    import pyarrow as pa
+
+    ours, theirs = challenger.groups(), None if champion is None else champion.groups()
+    listed: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for table, wanted in ((ours, ("promoted", "rejected")), (theirs, ("kept",))):
+        for row in [] if table is None else table.to_pylist():
+            decision = decisions.get(row["partition"], "kept" if table is theirs else "rejected")
+            serves = decision in wanted and decision != "rejected" if row["level"] != CANDIDATE else False
+            if row["model_digest"] is not None and (serves or row["model_digest"] in shared):
+                name = row["model_digest"] if row["level"] == CANDIDATE else ""
+                listed.setdefault((row["level"], row["partition"], name), row)
+    if not listed:
+        return None
+    schema = (ours if ours is not None else theirs).schema  # type: ignore[union-attr]
+    return pa.Table.from_pylist(
+        [{name: row.get(name) for name in schema.names} for _, row in sorted(listed.items())], schema=schema
+    )
+
+
+def _chosen(
+    challengers: pa.Table, champions: pa.Table | None, decisions: dict[str, str], *, forecasts: bool
+) -> pa.Table:
     """The rows that serve from now on, in the order of the keys' hashes."""
     import pyarrow as pa
 
     schema = challengers.schema
-    chosen = [_serving(row, decisions[row["partition"]]) for row in challengers.to_pylist()]
+    chosen = [_serving(row, decisions[row["partition"]], forecasts) for row in challengers.to_pylist()]
     if champions is not None:
         held = {row["partition"] for row in chosen if row["serves"] == "model"}
         keep = [
@@ -218,11 +298,13 @@ def _chosen(challengers: pa.Table, champions: pa.Table | None, decisions: dict[s
     return pa.Table.from_pylist([{name: row.get(name) for name in schema.names} for row in chosen], schema=schema)
 
 
-def _serving(row: dict[str, Any], decision: str) -> dict[str, Any]:
+def _serving(row: dict[str, Any], decision: str, forecasts: bool) -> dict[str, Any]:
+    """The row as it serves: without its model where that is not promoted. A forecast's baseline needs no number."""
     if decision == "promoted":
         return row
+    otherwise = "baseline" if forecasts or row["baseline_value"] is not None else "none"
     without = {**row, pack.MODEL: None, "model_digest": None}
-    return {**without, "serves": "none" if row["baseline_value"] is None else "baseline"}
+    return {**without, "shared": None, "serves": otherwise if row["serves"] == "model" else row["serves"]}
 
 
 def _named(key_types: Iterable[tuple[str, str]]) -> str:

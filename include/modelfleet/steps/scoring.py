@@ -26,7 +26,9 @@ def score(ctx: Context) -> StepResult:
     """Predict every row of the interval, in one Spark job, with the one pinned champion."""
     rows = ctx.step("dataset")
     place = BucketPlace.of(ctx.attempt, "score", fingerprint=ctx.fingerprint, buckets=rows.facts["buckets"])
-    work = scoring.BucketWork(ctx.lake, place, preparing.champion_pack(ctx))
+    champion = preparing.champion_pack(ctx)
+    since = ctx.attempt.interval.start if preparing.looks_back(champion.header.fleet_spec) else None
+    work = scoring.BucketWork(ctx.lake, place, champion, since)
     results = run_buckets(ctx, "score", place, work, scoring.BucketTask)
     outcomes: Counter[str] = sum((Counter(result.facts["counts"]) for result in results), Counter())
     if sum(outcomes.values()) != rows.facts["partitions"]:
@@ -53,7 +55,7 @@ def score_fingerprint(ctx: Context) -> Json:
         "dataset": ctx.step("dataset").digest,
         "quality": ctx.step("quality").digest,
         "champion": ctx.attempt.inputs["champion"],
-        "code": modelcode.code_version(*preparing.champion_pack(ctx).header.candidates),
+        "code": modelcode.code_version(*preparing.champion_pack(ctx).header.code),
         "ids": list(ctx.spec.id_columns),
     }
 

@@ -5,18 +5,16 @@ from __future__ import annotations
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelfleet import engine, keys, pack, registry, slices, training
-from modelfleet import interval as intervals
 from modelfleet.errors import DataError
 from modelfleet.ingest.schema import schema_of
 from modelfleet.lake import FileEntry, Lake, runs
 from modelfleet.lake.buckets import BucketPlace, BucketResult, kept
-from modelfleet.spec.training import HOLDOUT
 from modelfleet.steps import preparing
 from modelfleet.steps.runner import Context, StepFunction, StepResult, record_done
 
@@ -35,46 +33,74 @@ def train(ctx: Context) -> StepResult:
     rows = ctx.step("dataset")
     schema = schema_of(rows.facts["schema"])
     place = BucketPlace.of(ctx.attempt, "train", fingerprint=ctx.fingerprint, buckets=rows.facts["buckets"])
+    settled = plan(ctx)
+    key_fields = tuple(schema.field(name) for name in ctx.spec.partition_by)
+    grouped = _groups(ctx, settled, key_fields)
     work = training.BucketWork(
         lake=ctx.lake,
         place=place,
-        plan=plan(ctx),
-        key_fields=tuple(schema.field(name) for name in ctx.spec.partition_by),
+        plan=settled,
+        key_fields=key_fields,
+        groups=grouped.folds,
         champion=preparing.champion_pack(ctx) if "champion" in ctx.attempt.inputs else None,
     )
     results = run_buckets(ctx, "train", place, work, training.BucketTask)
     header = pack.make_header(
         ctx.spec,
         key_types={name: rows.facts["key_types"][name] for name in ctx.spec.partition_by},
-        feature_types={name: rows.facts["schema"][name] for name in ctx.spec.columns},
+        time_type=rows.facts["schema"][ctx.spec.time_column],
+        feature_types=_feature_types(ctx, settled),
+        inputs={inputs.id: inputs.to_json() for inputs in (settled.inputs, settled.shared_inputs)},
+        code=[learner.path for learner in settled.learners],
         files=[(result.files["pack"], keys.bucket_range(result.bucket, place.buckets)) for result in results],
-        digest=slices.combine(result.facts["digest"] for result in results),
+        groups=grouped.pack,
+        digest=slices.combine([*(result.facts["digest"] for result in results), *grouped.digests]),
     )
     counts: Counter[str] = sum((Counter(result.facts["counts"]) for result in results), Counter())
+    chosen: Counter[str] = sum((Counter(result.facts["candidates"]) for result in results), Counter())
     if sum(counts.values()) != rows.facts["partitions"]:
         raise DataError(
             f"fleet {ctx.spec.name!r}, train of {ctx.interval}: {sum(counts.values())} model rows for "
             f"{rows.facts['partitions']} partitions; nothing is committed"
         )
-    files = {HEADER: (write_header(ctx.lake, ctx.attempt.path("train/pack.json"), header),), "models": header.files}
+    files = {
+        HEADER: (write_header(ctx.lake, ctx.attempt.path("train/pack.json"), header),),
+        "models": (*header.files, *header.groups),
+    }
     return StepResult(
-        files, header.digest, {"expected": rows.facts["partitions"], **_summary(ctx, header), **_counts(counts)}
+        files,
+        header.digest,
+        {"expected": rows.facts["partitions"], "candidates": dict(chosen), **_summary(ctx, header), **_counts(counts)},
     )
+
+
+def _groups(ctx: Context, settled: training.TrainingPlan, key_fields: tuple[pa.Field, ...]) -> training.GroupFiles:
+    """Fit the models over many partitions that partitions fall back on, or that compete in them."""
+    rows = ctx.step("dataset")
+    place = BucketPlace.of(ctx.attempt, "groups", fingerprint=ctx.fingerprint, buckets=rows.facts["buckets"])
+    return training.train_groups(ctx.spark, ctx.lake, place, settled, key_fields, rows.files["rows"], ctx.progress)
 
 
 def plan(ctx: Context) -> training.TrainingPlan:
     """The training plan of the run; the holdout is the last stretch before the interval's end."""
-    holdout: timedelta = intervals.duration(ctx.spec.training.holdout or HOLDOUT)
-    end = ctx.attempt.interval.end
-    cutoff = (end.astimezone(UTC) - holdout).astimezone(end.tzinfo)
+    categories = ctx.step("dataset").facts["categories"]
     return training.TrainingPlan.of(
         ctx.spec,
         preparing.columns(ctx),
-        cutoff=cutoff,
+        end=ctx.attempt.interval.end,
         interval=ctx.interval,
         attempt=ctx.attempt.id,
+        categories={name: tuple(values) for name, values in categories.items()},
         same_code=(ctx.attempt.inputs.get("champion") or {}).get("code_version") in (None, ctx.attempt.code_version),
     )
+
+
+def _feature_types(ctx: Context, settled: training.TrainingPlan) -> dict[str, str]:
+    """The types of the columns that models are made of, but for keys and the target, which the header names itself."""
+    schema = ctx.step("dataset").facts["schema"]
+    own = {*ctx.spec.partition_by, ctx.spec.problem.target}
+    needed = dict.fromkeys((*settled.inputs.needs, *settled.shared_inputs.needs))
+    return {name: schema[name] for name in needed if name not in own}
 
 
 def train_fingerprint(ctx: Context) -> Json:
@@ -83,15 +109,7 @@ def train_fingerprint(ctx: Context) -> Json:
     return {
         "dataset": ctx.step("dataset").digest,
         "quality": ctx.step("quality").digest,
-        "model": [settled.model, settled.params, ctx.attempt.code_version],
-        "plan": [
-            str(settled.cutoff),
-            settled.min_rows,
-            settled.refit,
-            settled.metrics,
-            settled.baseline,
-            settled.problem,
-        ],
+        "plan": [*settled.content(), ctx.attempt.code_version],
         "champion": (ctx.attempt.inputs.get("champion") or {}).get("digest"),
         "interval": ctx.interval,
         "format": pack.FORMAT,
@@ -195,11 +213,15 @@ def pack_model(spec: FleetSpec, header: pack.PackHeader, folder: Path) -> regist
     named = {name for name, _ in header.key_types}
     fields += [features.field(name) for name in header.features if name not in named]
     required = tuple(field.name for field in fields)
+    if header.problem == "forecast":
+        required = (*(name for name, _ in header.key_types), header.time, header.target)
+        fields.append(pa.field(header.target, pa.float64()))
     if header.time not in {*named, *header.features}:
         fields.append(pa.field(header.time, pa.timestamp("us", "UTC")))
-    own, *kept = dict.fromkeys(path.partition(":")[0].partition(".")[0] for path in header.candidates)
+    own = {learner.path.partition(":")[0].partition(".")[0] for learner in header.fleet_spec.learners}
+    every = dict.fromkeys(path.partition(":")[0].partition(".")[0] for path in header.code)
     # The package of a kept champion may be gone by now; then its baseline serves, and scoring says why.
-    code, requirements = _code_of(["modelfleet", own, *(name for name in kept if find_spec(name) is not None)])
+    code, requirements = _code_of(["modelfleet", *(n for n in every if n in own or find_spec(n) is not None)])
     return registry.PackModel(
         folder=folder,
         columns=pa.schema(fields),

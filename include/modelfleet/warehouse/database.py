@@ -8,23 +8,23 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import quote
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine, Table
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
-from sqlalchemy.schema import CreateIndex, CreateTable
 
 from modelfleet import settings
 from modelfleet.errors import ConfigurationError, DataError, ModelfleetError, UnavailableError
-from modelfleet.warehouse.kinds import KINDS, Kind, SqlType, fits
-from modelfleet.warehouse.names import fold
+from modelfleet.warehouse.kinds import Kind
 from modelfleet.warehouse.schema import FIXED, SCHEMA, SCHEMA_VERSION
+from modelfleet.warehouse.tables import columns_of, make, missing_columns
+from modelfleet.warehouse.views import View
 
 BUSY_SECONDS = 60
 _CONNECT_SECONDS = 10
@@ -93,7 +93,7 @@ class Database:
             with self._writing() as connection:
                 self._lock_ddl(connection)
                 for table in (SCHEMA, *FIXED):
-                    _make(connection, table)
+                    make(connection, table)
                 version = _schema_version(connection)
                 if version == 0:
                     connection.execute(sa.insert(SCHEMA).values(version=SCHEMA_VERSION))
@@ -106,23 +106,34 @@ class Database:
             )
         self._prepared = True
 
-    def ensure(self, table: Table, *, view: str | None = None) -> None:
-        """Make `table` (and its view), or add the columns it lacks; safe when several processes do so at once.
+    def ensure(self, *tables: Table, views: Callable[[Connection], Iterable[View]] = lambda _: ()) -> None:
+        """Make the tables, or add the columns they lack; then the views that are not as they should be.
 
+        Safe when several processes do so at once.
+
+        :param views: told once the tables are there.
         :raises DataError: naming a column whose type is another than the table's.
         """
         with self.reading() as connection:
-            if not _missing(connection, table):
+            missing = [column for table in tables for column in missing_columns(connection, table)]
+            if not missing and all(view.stands(connection) for view in views(connection)):
                 return
         with self.writing() as connection:
             self._lock_ddl(connection)
-            _make(connection, table)
-            if view:
-                connection.exec_driver_sql(view)
+            for table in tables:
+                make(connection, table)
+            for view in views(connection):
+                if not view.stands(connection):
+                    view.make(connection)
 
     def columns(self, connection: Connection, table: str) -> dict[str, Kind]:
         """The columns of `table` in order; empty if there is no such table."""
-        return {name: kind for name, kind in _columns(connection, table).items() if isinstance(kind, Kind)}
+        return {name: kind for name, kind in columns_of(connection, table).items() if isinstance(kind, Kind)}
+
+    def has(self, name: str) -> bool:
+        """Whether there is a table or view of this name."""
+        with self.reading() as connection:
+            return sa.inspect(connection).has_table(name)
 
     def _lock_ddl(self, connection: Connection) -> None:
         """Two CREATE TABLE at once would fail on PostgreSQL; on SQLite the write transaction is lock enough."""
@@ -240,59 +251,3 @@ def _schema_version(connection: Connection) -> int:
     if not sa.inspect(connection).has_table(SCHEMA.name):
         return 0
     return connection.execute(sa.select(SCHEMA.c.version)).scalar() or 0
-
-
-def _columns(connection: Connection, table: str) -> dict[str, Kind | str]:
-    """Column name -> its kind, or the database's name of a type that is none of ours."""
-    if connection.dialect.name == "sqlite":
-        query = "SELECT name, type FROM pragma_table_info(:name)"
-    else:
-        query = (
-            "SELECT attname, format_type(atttypid, NULL) FROM pg_attribute WHERE attrelid = to_regclass(:name) "
-            "AND attnum > 0 AND NOT attisdropped ORDER BY attnum"
-        )
-        table = f'"{table}"'
-    kinds = {getattr(kind, connection.dialect.name): kind for kind in KINDS}
-    return {name: kinds.get(type_, type_) for name, type_ in connection.execute(sa.text(query), {"name": table})}
-
-
-def _missing(connection: Connection, table: Table) -> list[Any]:
-    """The columns of `table` that the database's lacks: all of them if it has no such table.
-
-    :raises DataError: for a column of another type, or whose name differs from an existing one only in case.
-    """
-    existing = _columns(connection, table.name)
-    folded = {fold(name): name for name in existing}
-    missing = []
-    for column in table.columns:
-        kind, found = _kind(column), existing.get(column.name)
-        if found is None and fold(column.name) in folded:
-            former = folded[fold(column.name)]
-            raise DataError(f"table {table.name!r}: column {column.name!r} differs from {former!r} in case only")
-        if found is None:
-            missing.append(column)
-        elif isinstance(found, str) or not fits(kind, found):
-            raise DataError(
-                f"table {table.name!r}: column {column.name!r} is {found if isinstance(found, str) else found.name} "
-                f"in the warehouse, and now {kind.name}",
-                hint="cast it in `prepare` to the former type, or rename the column; the old table can also be renamed",
-            )
-    return missing
-
-
-def _make(connection: Connection, table: Table) -> None:
-    missing = _missing(connection, table)
-    if len(missing) == len(table.columns):
-        connection.execute(CreateTable(table))
-        for index in table.indexes:
-            connection.execute(CreateIndex(index))
-        return
-    preparer = connection.dialect.identifier_preparer
-    for column in missing:
-        named = f"{preparer.format_column(column)} {column.type.compile(dialect=connection.dialect)}"
-        connection.exec_driver_sql(f"ALTER TABLE {preparer.format_table(table)} ADD COLUMN {named}")
-
-
-def _kind(column: Any) -> Kind:
-    assert isinstance(column.type, SqlType)
-    return column.type.kind

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
@@ -19,6 +18,7 @@ import pyarrow as pa
 from modelfleet.errors import DataError, bounded
 from modelfleet.warehouse.database import Database
 from modelfleet.warehouse.kinds import DECIMAL, Kind, normal, sqlite_value, to_sqlite
+from modelfleet.warehouse.names import sql_name
 from modelfleet.warehouse.schema import ISSUES
 
 CHUNK_ROWS = 20_000
@@ -27,28 +27,33 @@ Statement = tuple[str, tuple[object, ...]]
 
 @dataclass
 class Load:
-    """Rows for `table` that replace those whose columns equal `key`.
+    """Rows for `table`, with the columns `kinds`.
 
-    `kinds` are the columns written. Each comes from `fixed` (one value for all rows), or from `batches` of Arrow schema
-    `schema`, whose other columns are left out. With `issued_at`, the load is also noted in ``prediction_issues``.
+    Each column comes from `fixed` (one value for all rows), or from `batches` of Arrow schema `schema`, whose other
+    columns are left out; there it may have another name, told by `renamed`. No value of `required` may be null.
     `count` and `failure` are known once the batches have been read.
+
+    The rows replace those whose columns equal `key`. With `issue` (columns of ``prediction_issues`` beside the key) that
+    is noted there.
     """
 
     fleet: str
     table: str
-    key: Mapping[str, str]
     kinds: Mapping[str, Kind]
     schema: Any
     batches: Iterable[Any]
+    key: Mapping[str, str] = field(default_factory=dict)
     fixed: Mapping[str, object] = field(default_factory=dict)
-    issued_at: datetime | None = None
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    required: tuple[str, ...] = ()
+    issue: Mapping[str, object] | None = None
     count: int = 0
     failure: Exception | None = None
 
     def __post_init__(self) -> None:
         wanted = [name for name in self.kinds if name not in self.fixed]
-        self.source = {name: self.schema.get_field_index(name) for name in wanted}
-        lacking = [repr(name) for name, index in self.source.items() if index < 0]
+        self.source = {name: self.schema.get_field_index(self.renamed.get(name, name)) for name in wanted}
+        lacking = [repr(self.renamed.get(name, name)) for name, index in self.source.items() if index < 0]
         if lacking:
             raise DataError(
                 f"fleet {self.fleet!r}: rows for table {self.table!r} lack column {bounded(lacking)}",
@@ -79,8 +84,14 @@ class Load:
     def _column(self, target: Any, batch: Any) -> Any:
         if target.name in self.fixed:
             return pa.repeat(pa.scalar(self.fixed[target.name], target.type), batch.num_rows)
-        values = batch.column(self.source[target.name])
-        return normal(values, self.kinds[target.name], column=target.name, fleet=self.fleet)
+        values, column = batch.column(self.source[target.name]), self.renamed.get(target.name, target.name)
+        values = normal(values, self.kinds[target.name], column=column, fleet=self.fleet)
+        if target.name in self.required and values.null_count:
+            raise DataError(
+                f"fleet {self.fleet!r}: column {column!r} has nulls, which table {self.table!r} can't hold there",
+                hint="leave such rows out",
+            )
+        return values
 
 
 def replace(database: Database, load: Load) -> int:
@@ -89,69 +100,87 @@ def replace(database: Database, load: Load) -> int:
     :raises DataError: for values the columns can't hold, or a partition that comes twice.
     :raises UnavailableError: when the database is down or goes down meanwhile; nothing is left then.
     """
+    with loading(database, load):
+        (_into_sqlite if database.dialect == "sqlite" else _into_postgresql)(database, load)
+    return load.count
+
+
+@contextmanager
+def loading(database: Database, load: Load) -> Iterator[None]:
+    """Errors in our words; where the batches failed, their own."""
     database.prepare()
     try:
         with database.errors():
-            (_into_sqlite if database.dialect == "sqlite" else _into_postgresql)(database, load)
+            yield
     except Exception as exc:
         if load.failure is not None and exc is not load.failure:
             raise load.failure from exc  # the driver only says that its input failed
         raise
-    return load.count
 
 
-def _into_postgresql(database: Database, load: Load) -> None:
+@contextmanager
+def in_postgresql(database: Database, lock: str) -> Iterator[Any]:
+    """ADBC's cursor in a transaction, which is committed at the end; those who name the same `lock` take turns."""
     from adbc_driver_postgresql import dbapi
 
     uri = database.url.set(drivername="postgresql").render_as_string(hide_password=False)
     with closing(dbapi.connect(uri)) as connection, connection.cursor() as cursor:
-        # Two who load the same attempt take turns: neither would see the other's rows to delete.
-        lock = "/".join((load.table, *load.key.values()))
         cursor.execute("SELECT 1 FROM (SELECT pg_advisory_xact_lock(hashtextextended($1, 0))) AS locked", (lock,))
         cursor.fetchall()
-        cursor.execute(*_delete(load.table, load.key, "${}"))
-        cursor.adbc_ingest(load.table, pa.RecordBatchReader.from_batches(load.target, load.read()), mode="append")
-        for statement in _note(load, "${}"):
-            cursor.execute(*statement)
+        yield cursor
         connection.commit()
 
 
-def _into_sqlite(database: Database, load: Load) -> None:
-    columns, kinds = ", ".join(_quoted(name) for name in load.kinds), tuple(load.kinds.values())
+@contextmanager
+def in_sqlite(database: Database, load: Load) -> Iterator[sqlite3.Connection]:
+    """A write transaction, with the rows in the temporary table ``staged``."""
+    columns, kinds = ", ".join(sql_name(name) for name in load.kinds), tuple(load.kinds.values())
     insert = f"INSERT INTO temp.staged VALUES ({', '.join('?' * len(kinds))})"
     with closing(database.engine.raw_connection()) as pooled:
         connection: sqlite3.Connection = pooled.driver_connection  # type: ignore[assignment]
-        connection.execute(f"CREATE TEMP TABLE staged AS SELECT {columns} FROM {_quoted(load.table)} LIMIT 0")
+        connection.execute(f"CREATE TEMP TABLE staged AS SELECT {columns} FROM {sql_name(load.table)} LIMIT 0")
         connection.execute("BEGIN")
         for batch in load.read():
             lists = [to_sqlite(values, kind) for values, kind in zip(batch.columns, kinds, strict=True)]
             connection.executemany(insert, zip(*lists, strict=True))
         connection.execute("COMMIT")
         connection.execute("BEGIN IMMEDIATE")
+        yield connection
+        connection.execute("COMMIT")
+
+
+def _into_postgresql(database: Database, load: Load) -> None:
+    # Two who load the same attempt take turns: neither would see the other's rows to delete.
+    with in_postgresql(database, "/".join((load.table, *load.key.values()))) as cursor:
+        cursor.execute(*_delete(load.table, load.key, "${}"))
+        cursor.adbc_ingest(load.table, pa.RecordBatchReader.from_batches(load.target, load.read()), mode="append")
+        for statement in _note(load, "${}"):
+            cursor.execute(*statement)
+
+
+def _into_sqlite(database: Database, load: Load) -> None:
+    columns = ", ".join(sql_name(name) for name in load.kinds)
+    with in_sqlite(database, load) as connection:
         connection.execute(*_delete(load.table, load.key, "?"))
-        connection.execute(f"INSERT INTO {_quoted(load.table)} ({columns}) SELECT * FROM temp.staged")
+        connection.execute(f"INSERT INTO {sql_name(load.table)} ({columns}) SELECT * FROM temp.staged")
         for statement in _note(load, "?"):
             connection.execute(*statement)
-        connection.execute("COMMIT")
 
 
 def _note(load: Load, mark: str) -> list[Statement]:
     """The statements that note an issue of predictions, for the view of the latest."""
-    if load.issued_at is None:
+    if load.issue is None:
         return []
     key = {"fleet": load.fleet, **load.key}
-    issued_at = sqlite_value(load.issued_at) if mark == "?" else load.issued_at
-    values = {**key, "issued_at": issued_at, "rows": load.count}
+    values = {**key, **load.issue, "rows": load.count}
+    if mark == "?":
+        values = {name: sqlite_value(value) for name, value in values.items()}
     marks = ", ".join(mark.format(i) for i in range(1, len(values) + 1))
-    names = ", ".join(_quoted(name) for name in values)
-    insert = f"INSERT INTO {_quoted(ISSUES.name)} ({names}) VALUES ({marks})"
+    names = ", ".join(sql_name(name) for name in values)
+    insert = f"INSERT INTO {sql_name(ISSUES.name)} ({names}) VALUES ({marks})"
     return [_delete(ISSUES.name, key, mark), (insert, tuple(values.values()))]
 
 
 def _delete(table: str, key: Mapping[str, str], mark: str) -> Statement:
-    equal = " AND ".join(f"{_quoted(name)} = {mark.format(i)}" for i, name in enumerate(key, start=1))
-    return f"DELETE FROM {_quoted(table)} WHERE {equal}", tuple(key.values())
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
+    equal = " AND ".join(f"{sql_name(name)} = {mark.format(i)}" for i, name in enumerate(key, start=1))
+    return f"DELETE FROM {sql_name(table)} WHERE {equal}", tuple(key.values())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable
 
 from modelfleet.errors import DataError, bounded
@@ -11,6 +12,7 @@ MAX_IDENTIFIER = 63
 """PostgreSQL's limit, in bytes of UTF-8; kept on SQLite too, so that a fleet can move."""
 
 PREDICTION_COLUMNS = (
+    "step",
     "prediction",
     "probability",
     "source",
@@ -20,27 +22,36 @@ PREDICTION_COLUMNS = (
     "issued_at",
     "attempt",
 )
+FORECAST_COLUMNS = ("actual", "loaded_at", "error", "covered", "_rank")
+"""Columns beside those of the predictions in the table of actuals and in the views of forecasts."""
+_QUANTILE = re.compile(r"q(\d{1,2})(?:_(\d{1,17}))?", re.ASCII)
 _SYSTEM_COLUMNS = ("ctid", "xmin", "xmax", "cmin", "cmax", "tableoid")  # PostgreSQL refuses them
 
 
-def reserved_columns() -> frozenset[str]:
-    """The names (in lower case; case does not matter) that no key, time or id column of a fleet may have."""
-    return frozenset(PREDICTION_COLUMNS + _SYSTEM_COLUMNS)
+def reserved_columns(*, forecast: bool = False) -> frozenset[str]:
+    """The names (in lower case; case does not matter) that no key, time or id column of a fleet may have.
+
+    With `forecast`, also those of the actuals and the views of forecasts. Names of quantiles are reserved there too.
+    """
+    return frozenset(PREDICTION_COLUMNS + _SYSTEM_COLUMNS + (FORECAST_COLUMNS if forecast else ()))
 
 
-def check_columns(fleet: str, columns: Iterable[str]) -> None:
+def check_columns(fleet: str, columns: Iterable[str], *, forecast: bool = False) -> None:
     """Refuse key, time and id columns that a predictions table can't have beside its own.
 
+    :param forecast: whether the fleet forecasts, or its actuals are loaded: more names are reserved then.
     :raises DataError: for a reserved name, two names that differ only in case (SQLite takes them for one), an empty
         name, one longer than 63 bytes or with a NUL character.
     """
+    reserved = reserved_columns(forecast=forecast)
     seen: dict[str, str] = {}
     for column in columns:
         folded = fold(column)
-        if folded in reserved_columns():
+        if folded in reserved or (forecast and quantile_of(folded) is not None):
+            shown = bounded(sorted(reserved), limit=20)
             raise DataError(
                 f"fleet {fleet!r}: column {column!r} clashes with a column of the predictions table",
-                hint=f"rename it in `prepare`; reserved are {bounded(sorted(reserved_columns()), limit=20)}",
+                hint=f"rename it in `prepare`; reserved are {shown}" + (", and quantiles (q10)" if forecast else ""),
             )
         if seen.setdefault(folded, column) != column:
             raise DataError(
@@ -52,6 +63,12 @@ def check_columns(fleet: str, columns: Iterable[str]) -> None:
                 f"fleet {fleet!r}: column {column[:80]!r} can't be a column of the warehouse",
                 hint=f"a name has 1 to {MAX_IDENTIFIER} bytes of UTF-8 and no NUL character; rename it in `prepare`",
             )
+
+
+def quantile_of(column: str) -> float | None:
+    """The quantile, in percent, that a column of forecasts holds: 10 for ``q10``, 2.5 for ``q2_5``; else None."""
+    match = _QUANTILE.fullmatch(column)
+    return float(f"{match[1]}.{match[2] or 0}") if match else None
 
 
 def fold(column: str) -> str:
@@ -69,8 +86,32 @@ def latest_view(fleet: str) -> str:
     return identifier(f"{fleet}_predictions_latest")
 
 
+def actuals_table(fleet: str) -> str:
+    """The table of what was observed in `fleet`."""
+    name = f"{fleet}_actuals"
+    # A fleet `a` has a view `a_forecast_actuals`, which a fleet `a_forecast` would want for its table.
+    return _digested(name) if fleet.endswith("_forecast") else identifier(name)
+
+
+def forecast_view(fleet: str) -> str:
+    """The view of the latest forecast of each partition and target time of `fleet`."""
+    return identifier(f"{fleet}_forecast")
+
+
+def forecast_actuals_view(fleet: str) -> str:
+    """The view of each interval's latest forecasts of `fleet` beside the actuals."""
+    return identifier(f"{fleet}_forecast_actuals")
+
+
 def identifier(name: str) -> str:
     """`name`, cut and told apart by a digest where it is longer than a database takes."""
-    if len(name) <= MAX_IDENTIFIER:
-        return name
+    return name if len(name) <= MAX_IDENTIFIER else _digested(name)
+
+
+def sql_name(name: str) -> str:
+    """`name` as SQL writes it."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _digested(name: str) -> str:
     return f"{name[: MAX_IDENTIFIER - 9]}_{hashlib.blake2b(name.encode(), digest_size=4).hexdigest()}"

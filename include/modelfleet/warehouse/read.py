@@ -4,33 +4,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
 
 import pyarrow as pa
-from sqlalchemy import ColumnElement, Select, Table, and_, func, select
+from sqlalchemy import ColumnElement, Table, and_, func, select
 
-from modelfleet.errors import NotFoundError
-from modelfleet.warehouse.database import Database
-from modelfleet.warehouse.kinds import SqlType
-from modelfleet.warehouse.names import latest_view, predictions_table
-from modelfleet.warehouse.schema import DECISIONS, INCIDENTS, ISSUES, MODELS, RUNS, make_table
+from modelfleet.errors import NotFoundError, bounded
+from modelfleet.warehouse.queries import Row, equal
+from modelfleet.warehouse.read_predictions import PredictionReader
+from modelfleet.warehouse.schema import BACKTESTS, DECISIONS, INCIDENTS, MODELS, RUNS
 
-Row = dict[str, Any]
 COMMITTED = ("committed", "empty")
-_BATCH_ROWS = 20_000
 
 
-class Reader:
+class Reader(PredictionReader):
     """What can be asked of the warehouse. Times are aware and in UTC."""
-
-    def __init__(self, database: Database) -> None:
-        self.database = database
 
     def runs(
         self, fleet: str | None = None, *, pipeline: str | None = None, interval: str | None = None, limit: int = 100
     ) -> list[Row]:
         """Runs, the latest first; `counts` and `step_seconds` are dicts."""
-        wanted = _equal(RUNS, fleet=fleet, pipeline=pipeline, interval=interval)
+        wanted = equal(RUNS, fleet=fleet, pipeline=pipeline, interval=interval)
         query = select(RUNS).where(*wanted).order_by(RUNS.c.started_at.desc(), RUNS.c.attempt.desc()).limit(limit)
         return [
             {**row, **{name: json.loads(row[name] or "{}") for name in ("counts", "step_seconds")}}
@@ -43,7 +36,7 @@ class Reader:
         """(interval, attempt) of the run in one of `statuses` that started last; None when there is none."""
         query = (
             select(RUNS.c.interval, RUNS.c.attempt)
-            .where(*_equal(RUNS, fleet=fleet, pipeline=pipeline, interval=interval), RUNS.c.status.in_(statuses))
+            .where(*equal(RUNS, fleet=fleet, pipeline=pipeline, interval=interval), RUNS.c.status.in_(statuses))
             .order_by(RUNS.c.started_at.desc(), RUNS.c.attempt.desc())
             .limit(1)
         )
@@ -57,7 +50,7 @@ class Reader:
         )
         ranked = (
             select(RUNS.c.interval, RUNS.c.status, rank.label("n"))
-            .where(*_equal(RUNS, fleet=fleet, pipeline="score"))
+            .where(*equal(RUNS, fleet=fleet, pipeline="score"))
             .subquery()
         )
         query = select(ranked.c.interval).where(ranked.c.n == 1, ranked.c.status == "waiting")
@@ -74,7 +67,7 @@ class Reader:
     ) -> pa.Table:
         """Model rows of one training, by partition."""
         wanted = self._of_attempt(MODELS, "train", fleet, interval, attempt)
-        query = select(MODELS).where(wanted, *_equal(MODELS, partition=partition, status=status))
+        query = select(MODELS).where(wanted, *equal(MODELS, partition=partition, status=status))
         return self._table(query.order_by(MODELS.c.partition))
 
     def decisions(
@@ -82,23 +75,24 @@ class Reader:
     ) -> pa.Table:
         """Decisions of one promotion, by partition."""
         wanted = self._of_attempt(DECISIONS, "promote", fleet, interval, attempt)
-        query = select(DECISIONS).where(wanted, *_equal(DECISIONS, partition=partition))
+        query = select(DECISIONS).where(wanted, *equal(DECISIONS, partition=partition))
         return self._table(query.order_by(DECISIONS.c.partition))
 
-    def predictions(
-        self, fleet: str, interval: str | None = None, *, partition: str | None = None, latest: bool = True
-    ) -> pa.Table:
-        """Predictions of an interval, or of all; with `latest`, only those issued last for each interval.
+    def backtest(self, fleet: str, id: str | None = None, *, partition: str | None = None) -> pa.Table:
+        """Rows of a backtest, or of the one made last, by fold and partition.
 
-        :raises NotFoundError: when nothing was ever scored.
+        :raises NotFoundError: when there is none.
         """
-        with self.database.reading() as connection:
-            columns = self.database.columns(connection, predictions_table(fleet))
-        if not columns:
-            raise NotFoundError(f"fleet {fleet!r} has no predictions yet", hint=f"modelfleet run {fleet} --step score")
-        table = make_table(latest_view(fleet) if latest else predictions_table(fleet), columns)
-        query = select(table).where(*_equal(table, interval=interval, partition=partition))
-        return self._table(query.order_by(table.c.interval, table.c.issued_at, table.c.partition))
+        made = select(BACKTESTS.c.backtest).where(BACKTESTS.c.fleet == fleet).group_by(BACKTESTS.c.backtest)
+        latest_first = self._rows(made.order_by(func.max(BACKTESTS.c.made_at).desc(), BACKTESTS.c.backtest.desc()))
+        known = [row["backtest"] for row in latest_first]
+        if not known or id not in (None, *known):
+            raise NotFoundError(
+                f"fleet {fleet!r} has no backtest" + (" yet" if id is None else f" {id!r}"),
+                hint=f"there are {bounded(known)}" if known else f"modelfleet backtest {fleet}",
+            )
+        wanted = equal(BACKTESTS, fleet=fleet, backtest=id or known[0], partition=partition)
+        return self._table(select(BACKTESTS).where(*wanted).order_by(BACKTESTS.c.fold, BACKTESTS.c.partition))
 
     def model_counts(self, fleet: str, interval: str | None = None, *, attempt: str | None = None) -> list[Row]:
         """{status, reason, n} of one training, the most frequent first."""
@@ -110,37 +104,15 @@ class Reader:
         wanted = self._of_attempt(DECISIONS, "promote", fleet, interval, attempt)
         return self._counted(DECISIONS, ("decision", "rule", "reason"), wanted)
 
-    def prediction_counts(self, fleet: str) -> list[Row]:
-        """{interval, attempt, issued_at, source, n} of each interval's latest issue; no `source` if it is empty."""
-        rank = func.row_number().over(
-            partition_by=ISSUES.c.interval, order_by=(ISSUES.c.issued_at.desc(), ISSUES.c.attempt.desc())
-        )
-        issued = select(ISSUES, rank.label("rank")).where(ISSUES.c.fleet == fleet).subquery()
-        with self.database.reading() as connection:
-            columns = self.database.columns(connection, predictions_table(fleet))
-        if not columns:
-            return []
-        rows = make_table(predictions_table(fleet), columns)
-        same = and_(rows.c.interval == issued.c.interval, rows.c.attempt == issued.c.attempt)
-        groups = (issued.c.interval, issued.c.attempt, issued.c.issued_at, rows.c.source)
-        query = (
-            select(*groups, func.count(rows.c.partition).label("n"))
-            .select_from(issued.outerjoin(rows, same))
-            .where(issued.c.rank == 1)
-            .group_by(*groups)
-            .order_by(issued.c.interval, rows.c.source)
-        )
-        return self._rows(query)
-
     def run_counts(self, fleet: str | None = None) -> list[Row]:
         """{fleet, pipeline, status, n} over all runs."""
         groups = (RUNS.c.fleet, RUNS.c.pipeline, RUNS.c.status)
-        query = select(*groups, func.count().label("n")).where(*_equal(RUNS, fleet=fleet))
+        query = select(*groups, func.count().label("n")).where(*equal(RUNS, fleet=fleet))
         return self._rows(query.group_by(*groups).order_by(*groups))
 
     def incidents(self, fleet: str | None = None, *, unresolved: bool = False, limit: int = 100) -> list[Row]:
         """Incidents, the latest first."""
-        wanted = _equal(INCIDENTS, fleet=fleet)
+        wanted = equal(INCIDENTS, fleet=fleet)
         if unresolved:
             wanted.append(INCIDENTS.c.resolved_at.is_(None))
         return self._rows(select(INCIDENTS).where(*wanted).order_by(INCIDENTS.c.occurred_at.desc()).limit(limit))
@@ -161,17 +133,17 @@ class Reader:
                 raise NotFoundError(f"fleet {fleet!r} has no committed {pipeline} run{named}")
             interval, done = found
             attempt = self._written_by(table, {"fleet": fleet, "pipeline": pipeline, "interval": interval}, done)
-        return and_(*_equal(table, fleet=fleet, interval=interval, attempt=attempt))
+        return and_(*equal(table, fleet=fleet, interval=interval, attempt=attempt))
 
     def _written_by(self, table: Table, key: dict[str, str], attempt: str) -> str:
         """The attempt whose rows in `table` the run `attempt` has: itself, or the last before it that has any."""
-        began = select(RUNS.c.started_at).where(*_equal(RUNS, **key, attempt=attempt)).scalar_subquery()
+        began = select(RUNS.c.started_at).where(*equal(RUNS, **key, attempt=attempt)).scalar_subquery()
         held = select(table.c.attempt).where(
             table.c.fleet == RUNS.c.fleet, table.c.interval == RUNS.c.interval, table.c.attempt == RUNS.c.attempt
         )
         query = (
             select(RUNS.c.attempt)
-            .where(*_equal(RUNS, **key), RUNS.c.started_at <= began, held.exists())
+            .where(*equal(RUNS, **key), RUNS.c.started_at <= began, held.exists())
             .order_by((RUNS.c.attempt == attempt).desc(), RUNS.c.started_at.desc(), RUNS.c.attempt.desc())
             .limit(1)
         )
@@ -182,27 +154,3 @@ class Reader:
         groups = [table.c[name] for name in names]
         count = func.count().label("n")
         return self._rows(select(*groups, count).where(wanted).group_by(*groups).order_by(count.desc(), *groups))
-
-    def _rows(self, query: Select[Any]) -> list[Row]:
-        with self.database.reading() as connection:
-            return [dict(row) for row in connection.execute(query).mappings()]
-
-    def _table(self, query: Select[Any]) -> pa.Table:
-        """The rows as an Arrow table, built in chunks: as Python objects they would be many times its size."""
-        columns = list(query.selected_columns)
-        names = [column.name for column in columns]
-        chunks = [pa.table([_array(column, ()) for column in columns], names)]
-        with self.database.reading() as connection:
-            for part in connection.execution_options(yield_per=_BATCH_ROWS).execute(query).partitions():
-                values = zip(columns, zip(*part, strict=True), strict=True)
-                chunks.append(pa.table([_array(column, items) for column, items in values], names))
-        return pa.concat_tables(chunks, promote_options="permissive")
-
-
-def _array(column: ColumnElement[Any], values: Sequence[object]) -> Any:
-    assert isinstance(column.type, SqlType)
-    return pa.array(values, column.type.kind.arrow)
-
-
-def _equal(table: Table, **values: str | None) -> list[ColumnElement[bool]]:
-    return [table.c[name] == value for name, value in values.items() if value is not None]

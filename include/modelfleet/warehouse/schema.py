@@ -1,23 +1,28 @@
-"""The warehouse's tables: the fixed ones, and each fleet's predictions with the view of the latest.
+"""The warehouse's tables: the fixed ones, and each fleet's predictions and actuals, made on demand.
 
-Other tables are made on demand; nothing here talks to a database.
+Nothing here talks to a database.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from sqlalchemy import Column, Index, MetaData, Table, UniqueConstraint
 from sqlalchemy.sql import quoted_name
 
-from modelfleet.metric_names import CLASSIFICATION, REGRESSION
+from modelfleet.metric_names import CLASSIFICATION, FORECAST
 from modelfleet.warehouse.kinds import FLOAT, INSTANT, INTEGER, TEXT, Kind, SqlType
-from modelfleet.warehouse.names import identifier, latest_view, predictions_table
+from modelfleet.warehouse.names import actuals_table, identifier, predictions_table
 
-SCHEMA_VERSION = 1
-"""Raised with every change of a fixed table. A new column is added, nullable; anything else needs a migration."""
+SCHEMA_VERSION = 2
+"""Raised with every change of a fixed table: an older warehouse then gets what it lacks, when it is next used. A new
+table or a new column (nullable, with no index) needs no more than that; anything else needs a migration.
 
-METRICS = (*REGRESSION, *CLASSIFICATION)
+1. Runs, models, decisions, incidents, prediction issues.
+2. Forecasts: backtests; of models the candidates, folds, fallback, mase, pinball and coverage; an issue's time column.
+"""
+
+METRICS = (*FORECAST, *CLASSIFICATION)
 
 
 def quoted(name: str) -> quoted_name:
@@ -54,7 +59,8 @@ MODELS = make_table(
     "models",
     {
         **dict.fromkeys(("fleet", "interval", "attempt", "partition"), TEXT),
-        **dict.fromkeys(("status", "reason", "message", "candidate"), TEXT),
+        **dict.fromkeys(("status", "reason", "message", "candidate", "candidates", "fallback"), TEXT),
+        "cv_folds": INTEGER,
         **dict.fromkeys(("n_rows", "n_null_target", "n_train", "n_test"), INTEGER),
         "window_start": INSTANT,
         "window_end": INSTANT,
@@ -103,14 +109,30 @@ ISSUES = make_table(
         "attempt": TEXT,
         "issued_at": INSTANT,
         "rows": INTEGER,
+        "time_column": TEXT,
     },
     unique("fleet", "interval", "attempt"),
 )
 """One row per load of predictions, even of none. The view of the latest finds attempts here, not among the rows."""
 
-FIXED = (RUNS, MODELS, DECISIONS, INCIDENTS, ISSUES)
+BACKTESTS = make_table(
+    "backtests",
+    {
+        **dict.fromkeys(("fleet", "backtest"), TEXT),
+        "made_at": INSTANT,
+        **dict.fromkeys(("fold", "partition", "candidate", "source", "message"), TEXT),
+        **dict.fromkeys(("n_train", "n_test"), INTEGER),
+        **dict.fromkeys(METRICS, FLOAT),
+        **{f"baseline_{metric}": FLOAT for metric in METRICS},
+        "own_metrics": TEXT,
+    },
+    unique("fleet", "backtest", "fold", "partition"),
+)
+
+FIXED = (RUNS, MODELS, DECISIONS, INCIDENTS, ISSUES, BACKTESTS)
 
 ISSUED: dict[str, Kind] = {
+    "step": INTEGER,
     "prediction": FLOAT,
     "probability": FLOAT,
     "source": TEXT,
@@ -120,10 +142,19 @@ ISSUED: dict[str, Kind] = {
     "issued_at": INSTANT,
     "attempt": TEXT,
 }
-"""The columns of every predictions table, after the author's."""
+"""The columns of every predictions table, after the author's; a forecast's quantiles come before `source`."""
+
+OBSERVED: dict[str, Kind] = {
+    "actual": FLOAT,
+    "partition": TEXT,
+    "interval": TEXT,
+    "attempt": TEXT,
+    "loaded_at": INSTANT,
+}
+"""The columns of every table of actuals, after the key columns and the time."""
 
 
-def predictions(fleet: str, columns: Mapping[str, Kind]) -> Table:
+def predictions(fleet: str, columns: Mapping[str, Kind], *, quantiles: Iterable[str] = ()) -> Table:
     """The predictions table of `fleet`, with the author's `columns` (key, time, id) first.
 
     The rows of one load lie together, so that on PostgreSQL a BRIN index finds them and costs a load next to nothing
@@ -137,20 +168,16 @@ def predictions(fleet: str, columns: Mapping[str, Kind]) -> Table:
         postgresql_using="brin",
         postgresql_with={"autosummarize": "on"},
     )
-    return make_table(name, {**columns, **ISSUED}, index)
+    names, at = list(ISSUED), list(ISSUED).index("source")
+    names[at:at] = quantiles
+    return make_table(name, {**columns, **{name: ISSUED.get(name, FLOAT) for name in names}}, index)
 
 
-def latest_view_sql(fleet: str) -> str:
-    """The SELECT of the view: for each interval, the rows of the attempt issued last."""
-    return (
-        f'SELECT p.* FROM "{predictions_table(fleet)}" p JOIN (SELECT "interval", "attempt", ROW_NUMBER() OVER '
-        '(PARTITION BY "interval" ORDER BY "issued_at" DESC, "attempt" DESC) AS n '
-        f'FROM "{ISSUES.name}" WHERE "fleet" = \'{fleet}\') i '
-        'ON p."interval" = i."interval" AND p."attempt" = i."attempt" WHERE i.n = 1'
-    )
+def actuals(fleet: str, keys: Mapping[str, Kind], time: str, time_kind: Kind) -> Table:
+    """The table of actuals of `fleet`: one row per time and partition.
 
-
-def create_view_sql(fleet: str, dialect: str) -> str:
-    """PostgreSQL fixes a view's columns when it is made, so it is made again; SQLite's follows the table."""
-    verb = "CREATE VIEW IF NOT EXISTS" if dialect == "sqlite" else "CREATE OR REPLACE VIEW"
-    return f'{verb} "{latest_view(fleet)}" AS {latest_view_sql(fleet)}'
+    Time comes first in the index, so that the rows of a new day go to its end.
+    """
+    name = actuals_table(fleet)
+    index = Index(quoted(identifier(f"{name}_time")), quoted(time), quoted("partition"), unique=True)
+    return make_table(name, {**keys, time: time_kind, **OBSERVED}, index)

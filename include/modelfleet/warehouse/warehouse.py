@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,18 +12,15 @@ import pyarrow.compute as pc
 from sqlalchemy.dialects import postgresql, sqlite
 
 from modelfleet import settings
-from modelfleet.errors import DataError
 from modelfleet.warehouse.database import Database
-from modelfleet.warehouse.kinds import Kind, kind_of
 from modelfleet.warehouse.load import Load, replace
-from modelfleet.warehouse.names import check_columns, predictions_table
-from modelfleet.warehouse.read import Reader
-from modelfleet.warehouse.schema import DECISIONS, INCIDENTS, ISSUED, MODELS, RUNS, create_view_sql, predictions
+from modelfleet.warehouse.predictions import PredictionWriter
+from modelfleet.warehouse.schema import BACKTESTS, DECISIONS, INCIDENTS, MODELS, RUNS
 
 RUN_STATUSES = ("running", "committed", "empty", "waiting", "failed", "reused")
 
 
-class Warehouse(Reader):
+class Warehouse(PredictionWriter):
     """The SQL warehouse; nothing is opened or made until first used."""
 
     @classmethod
@@ -125,82 +122,49 @@ class Warehouse(Reader):
         """
         if own_metrics:
             table = _with_own_metrics(table, own_metrics)
-        return self._load_fixed_table(MODELS, fleet, interval, attempt, table, {"model_version": version})
+        key = {"fleet": fleet, "interval": interval, "attempt": attempt}
+        return self._load_fixed_table(MODELS, key, table, {"model_version": version})
 
     def load_decisions(self, fleet: str, interval: str, attempt: str, table: pa.Table) -> int:
         """Replace the decisions of an attempt by `table` (one row per partition); gives their number.
 
         :raises DataError: for a partition that comes twice, or a column of another type.
         """
-        return self._load_fixed_table(DECISIONS, fleet, interval, attempt, table, {})
+        key = {"fleet": fleet, "interval": interval, "attempt": attempt}
+        return self._load_fixed_table(DECISIONS, key, table, {})
 
-    def load_predictions(
+    def load_backtest(
         self,
         fleet: str,
-        interval: str,
-        attempt: str,
-        issued_at: datetime,
-        batches: pa.RecordBatchReader,
+        backtest: str,
+        table: pa.Table,
         *,
-        key_columns: Sequence[str],
-        time_column: str,
-        id_columns: Sequence[str] = (),
+        made_at: datetime,
+        own_metrics: Sequence[str] = (),
     ) -> int:
-        """Replace the predictions of an attempt by `batches`, streamed; gives their number (0 is an issue too).
+        """Replace the rows of a backtest by `table` (one row per fold and partition); gives their number.
 
-        The batches hold the named columns, prediction, source, partition, model_version, and maybe probability; others
-        are left out. A column new to the fleet is added to its table, null for earlier rows.
+        Columns `table` lacks are null, those the warehouse lacks are left out; `own_metrics` as in `load_models`.
 
-        :raises DataError: for a reserved or missing column, a changed type, a value a column can't hold.
+        :raises DataError: for a partition that comes twice in a fold, or a column of another type.
         """
-        if issued_at.tzinfo is None:
-            raise ValueError("issued_at must be aware")
-        named = tuple(dict.fromkeys((*key_columns, time_column, *id_columns)))
-        check_columns(fleet, named)
-        columns = self._kinds(fleet, named, batches.schema)
-        target = predictions(fleet, columns)
-        self.database.ensure(target, view=create_view_sql(fleet, self.database.dialect))
-        fixed = {"interval": interval, "attempt": attempt, "issued_at": issued_at}
-        if "probability" not in batches.schema.names:
-            fixed["probability"] = None
-        with self.database.reading() as connection:
-            existing = self.database.columns(connection, target.name)
-        load = Load(
-            fleet=fleet,
-            table=predictions_table(fleet),
-            key={"interval": interval, "attempt": attempt},
-            kinds={name: existing[name] for name in (*columns, *ISSUED)},
-            schema=batches.schema,
-            batches=batches,
-            fixed=fixed,
-            issued_at=issued_at,
-        )
-        return replace(self.database, load)
+        if made_at.tzinfo is None:
+            raise ValueError("made_at must be aware")
+        if own_metrics:
+            table = _with_own_metrics(table, own_metrics)
+        return self._load_fixed_table(BACKTESTS, {"fleet": fleet, "backtest": backtest}, table, {"made_at": made_at})
 
     def _load_fixed_table(
-        self, target: Any, fleet: str, interval: str, attempt: str, table: pa.Table, fixed: Mapping[str, object]
+        self, target: Any, key: Mapping[str, str], table: pa.Table, fixed: Mapping[str, object]
     ) -> int:
-        key = {"fleet": fleet, "interval": interval, "attempt": attempt}
         kinds = {column.name: column.type.kind for column in target.columns}
         fixed = {**dict.fromkeys(name for name in kinds if name not in table.column_names), **key, **fixed}
         for name in ("reason", "message", "rule"):  # texts of exceptions: a NUL character shall not fail the run
             if name in kinds and name in table.column_names and name not in fixed:
                 texts = pc.replace_substring(table[name].cast(pa.string()), "\0", "\ufffd")
                 table = table.set_column(table.column_names.index(name), name, texts)
-        load = Load(fleet, target.name, key, kinds, table.schema, table.to_batches(), fixed)
+        load = Load(key["fleet"], target.name, kinds, table.schema, table.to_batches(), key=key, fixed=fixed)
         return replace(self.database, load)
-
-    def _kinds(self, fleet: str, named: Iterable[str], schema: Any) -> dict[str, Kind]:
-        """The kinds of the author's columns. One of Arrow's null type tells none: it is left out for now."""
-        kinds = {}
-        for name in named:
-            index = schema.get_field_index(name)
-            if index < 0:
-                raise DataError(f"fleet {fleet!r}: the predictions lack column {name!r}")
-            kind = kind_of(schema.field(index).type, column=name, fleet=fleet)
-            if kind is not None:
-                kinds[name] = kind
-        return kinds
 
     def _insert(self, table: Any) -> Any:
         return (sqlite if self.database.dialect == "sqlite" else postgresql).insert(table)

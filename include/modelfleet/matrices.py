@@ -1,0 +1,124 @@
+"""What models see: the matrices of the partitions of a bucket, made for all of them at once where features are declared.
+
+The same `Inputs` make them at training, in batch scoring and in serving. A pack's header keeps them by their id, and each
+model's row names its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from modelfleet import modelcode, slices
+from modelfleet.features import Recipe
+from modelfleet.spec import Features
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from modelfleet.modelcode import Matrix, ModelCode
+    from modelfleet.spec import FleetSpec
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """How a model's matrix is made of rows: columns as they are, or the recipe of declared features."""
+
+    columns: tuple[str, ...]
+    recipe: Recipe | None = None
+
+    @classmethod
+    def of(cls, spec: FleetSpec, categories: Mapping[str, Sequence[str]], *, keys: bool = False) -> Inputs:
+        """The inputs of a fleet's models.
+
+        :param categories: the values that training saw, by categorical column; with `keys`, of the key columns too.
+        :param keys: whether the key columns are features, for models of many partitions.
+        """
+        plain = not isinstance(spec.features, Features) and spec.problem.kind != "forecast" and not keys
+        if plain:
+            return cls(tuple(spec.declared.columns))
+        # A key column of too many values to be a category is not known to the model: its values are all unseen.
+        unknown: dict[str, Sequence[str]] = dict.fromkeys(spec.partition_by, ()) if keys else {}
+        recipe = Recipe.of(spec, {**unknown, **categories}, keys=keys)
+        return cls(tuple(recipe.needs), recipe)
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The columns that rows must have."""
+        return self.columns
+
+    @cached_property
+    def id(self) -> str:
+        """Equal inputs have equal ids."""
+        return hashlib.blake2b(json.dumps(self.to_json(), sort_keys=True).encode(), digest_size=8).hexdigest()
+
+    def to_json(self) -> dict[str, Any]:
+        return {"columns": list(self.columns), "recipe": None if self.recipe is None else self.recipe.to_json()}
+
+    @classmethod
+    def from_json(cls, given: Mapping[str, Any]) -> Inputs:
+        recipe = given["recipe"]
+        return cls(tuple(given["columns"]), None if recipe is None else Recipe.from_json(recipe))
+
+
+@dataclass
+class Bucket:
+    """A sorted bucket of rows and its partitions' matrices. `context`: key and time columns, which ``features`` sees."""
+
+    rows: pa.Table
+    time: str
+    context: tuple[str, ...]
+    _made: dict[tuple[str, int], np.ndarray] = field(default_factory=dict)
+
+    @cached_property
+    def bounds(self) -> list[tuple[str, int, int]]:
+        """(canonical key, first row, row after the last) of each partition."""
+        return slices.bounds(self.rows)
+
+    def part(self, position: int) -> pa.Table:
+        """The rows of one partition."""
+        _, start, end = self.bounds[position]
+        return self.rows.slice(start, end - start)
+
+    def matrix(self, position: int, inputs: Inputs, code: ModelCode, ahead: int = 1) -> Matrix:
+        """What the estimator receives for all rows of one partition, in time order.
+
+        :param ahead: how many steps before a row the values end that it may look back on.
+        :raises ModelCodeError: when the author's ``features(frame)`` does not return one row for each.
+        """
+        _, start, end = self.bounds[position]
+        derived = None if inputs.recipe is None else self._derived(inputs, ahead)[start:end]
+        if code.features is None:
+            return derived if derived is not None else modelcode.matrix(self.part(position), inputs.columns)
+        target = None if inputs.recipe is None else inputs.recipe.target
+        visible = [name for name in (*self.context, *inputs.columns) if name != target]
+        frame = modelcode.frame(self.part(position), visible)
+        if derived is not None:
+            assert inputs.recipe is not None
+            names = inputs.recipe.names(ahead)
+            frame = frame.assign(**{name: derived[:, place] for place, name in enumerate(names)})
+        return modelcode.authors_matrix(frame, code)
+
+    def known(self, position: int, inputs: Inputs) -> np.ndarray | None:
+        """The features whose future is known, for forecasters; shape (rows, features). None where there are none."""
+        if inputs.recipe is None:
+            return None
+        known = inputs.recipe.known(1)
+        if not known.any():
+            return None
+        _, start, end = self.bounds[position]
+        return np.ascontiguousarray(self._derived(inputs, 1)[start:end, known])
+
+    def _derived(self, inputs: Inputs, ahead: int) -> np.ndarray:
+        assert inputs.recipe is not None
+        wanted = inputs.id, ahead
+        if wanted not in self._made:
+            starts = np.array([start for _, start, _ in self.bounds], dtype=np.int64)
+            self._made[wanted] = inputs.recipe.compute(self.rows, starts, time=self.time, ahead=ahead)
+        return self._made[wanted]

@@ -1,0 +1,303 @@
+"""Training: one row per partition of a bucket, whatever its rows or the author's code do.
+
+Every expected partition ends as exactly one row: trained, skipped (reason) or failed (reason, message). Candidates compete on
+the folds; the winner, the baseline, the fallback and the champion are measured on the same holdout; then the winner is
+fitted again on all rows.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+import warnings
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from modelfleet import keys, modelcode, pack, slices
+from modelfleet.dataset import read_bucket
+from modelfleet.errors import CorruptionError
+from modelfleet.forecast_model import ForecastModel
+from modelfleet.group_models import GroupModels
+from modelfleet.lake.buckets import BucketPlace, BucketResult, finish
+from modelfleet.lake.store import FileEntry, Lake
+from modelfleet.matrices import Bucket, Inputs
+from modelfleet.prediction import NoModelError, dump
+from modelfleet.shared_model import SharedModel
+from modelfleet.slices import wall_moment
+from modelfleet.training import groups
+from modelfleet.training.groups import TrainedGroups
+from modelfleet.training.plan import ChampionStatus, TrainingPlan
+from modelfleet.training.sample import Sample
+from modelfleet.training.selection import Trial, compete, trials_text
+from modelfleet.training.series import SeriesSample
+from modelfleet.training.tabular import TabularSample
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def author_code(plan: TrainingPlan) -> dict[str, modelcode.ModelCode]:
+    """The author's code of every candidate, by its name.
+
+    :raises ModelCodeError: when one can't be used.
+    """
+    fleet = plan.columns.fleet
+    return {
+        learner.name: modelcode.load(learner.path, learner.params, fleet=fleet, problem=plan.problem)
+        for learner in plan.learners
+    }
+
+
+@dataclass
+class BucketTrainer:
+    """Fits the partitions of a bucket one after the other.
+
+    :ivar champions: the champion fleet's pack rows of the bucket, with models, by key.
+    :ivar champion_inputs: how the matrices of the champion's models are made, by their id.
+    :ivar champion_groups: the champion fleet's models over many partitions.
+    :ivar groups: this training's models over many partitions.
+    """
+
+    plan: TrainingPlan
+    codes: Mapping[str, modelcode.ModelCode]
+    champions: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    champion_inputs: Mapping[str, Inputs] = field(default_factory=dict)
+    champion_groups: GroupModels = field(default_factory=GroupModels)
+    groups: TrainedGroups = field(default_factory=TrainedGroups)
+
+    def rows(self, bucket: pa.Table, key_fields: Sequence[pa.Field]) -> pa.Table:
+        """One pack row per partition of the bucket, in its order."""
+        import pyarrow as pa
+
+        hashes = slices.row_hashes(bucket)
+        context = (*self.plan.columns.keys, self.plan.columns.time)
+        shared = Bucket(bucket, self.plan.columns.time, context)
+        listed = []
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            for position, (_, start, end) in enumerate(shared.bounds):
+                row = self.partition(shared, position)
+                row["fingerprint"] = slices.fingerprint(hashes[start:end])
+                listed.append(row)
+        return pa.Table.from_pylist(listed, schema=pack.row_schema(key_fields, self.plan.metrics))
+
+    def partition(self, bucket: Bucket, position: int) -> dict[str, Any]:
+        """The pack row of one partition."""
+        key, start, end = bucket.bounds[position]
+        row: dict[str, Any] = {
+            pack.HASH: keys.hash_of(key),
+            "partition": key,
+            **{name: bucket.rows.column(name)[start].as_py() for name in self.plan.columns.keys},
+            "trained_interval": self.plan.interval,
+            "trained_attempt": self.plan.attempt,
+            "baseline_status": "none",
+            "fallback_status": "none",
+            "champion_status": ChampionStatus.NONE if key not in self.champions else ChampionStatus.NOT_COMPARABLE,
+            "n_rows": end - start,
+        }
+        began = time.perf_counter()
+        sample = self.sample(bucket, position)
+        try:
+            row |= self._describe(sample)
+            sample.check()
+            self._train(sample, row)
+            row["status"] = "trained"
+        except NoModelError as stop:
+            row |= {"status": stop.status, "reason": str(stop.reason), "message": stop.message}
+        row["fit_seconds"] = time.perf_counter() - began
+        row["serves"] = "model" if row["status"] == "trained" else self._otherwise(row)
+        return row
+
+    def sample(self, bucket: Bucket, position: int) -> Sample:
+        """The rows of one partition as candidates meet them."""
+        kind = TabularSample if self.plan.forecast is None else SeriesSample
+        key = bucket.bounds[position][0]
+        return kind(key, bucket, position, self.plan, self.codes, self.groups.shared)
+
+    def _otherwise(self, row: Mapping[str, Any]) -> str:
+        """What serves a partition without a model: a forecast's baseline needs no number."""
+        has = self.plan.forecast is not None or row.get("baseline_value") is not None
+        return "baseline" if has else "none"
+
+    def _describe(self, sample: Sample) -> dict[str, Any]:
+        y = sample.y
+        valid = int((~np.isnan(y)).sum())
+        return {
+            "n_null_target": sample.whole.num_rows - valid,
+            "n_train": sample.train_rows,
+            "n_test": sample.test_rows,
+            "window_start": _moment(sample.times[0]) if len(y) else None,
+            "window_end": _moment(sample.times[-1]) if len(y) else None,
+            "baseline_value": sample.baseline_value(),
+        }
+
+    def _train(self, sample: Sample, row: dict[str, Any]) -> None:
+        plan = self.plan
+        trials = compete(sample, plan.learners, metric=plan.select_by, halving=plan.halving)
+        row["candidates"] = trials_text(trials)
+        best, model = self._final(sample, trials)
+        row |= {
+            "candidate": best.learner.name,
+            "code": best.learner.path,
+            "features": (plan.shared_inputs if best.learner.scope == "fleet" else plan.inputs).id,
+            "n_folds": len(best.scores),
+            "shared": _reference(model),
+        }
+        if sample.test_rows:
+            row |= self._measured(sample, best) | self._fallback(sample, row) | self._champion(sample)
+        row[pack.MODEL], row["model_digest"] = dump(model)
+
+    def _final(self, sample: Sample, trials: Sequence[Trial]) -> tuple[Trial, Any]:
+        """The best candidate that can be fitted again on all rows, with that model.
+
+        :raises NoModelError: the first one's, when none can.
+        """
+        first: NoModelError | None = None
+        for trial in trials:
+            if 0 in trial.failures or trial.dropped:
+                continue
+            try:
+                model = sample.fit(trial.learner, None) if self.plan.refit else trial.models[0]
+                if isinstance(sample, SeriesSample):
+                    return trial, sample.with_residuals(model, trial, range(sample.folds))
+                if self.plan.refit and sample.test_rows:
+                    sample.predict(trial.learner, model, 0)
+                return trial, model
+            except NoModelError as stop:
+                first = first or stop
+        assert first is not None
+        raise first
+
+    def _measured(self, sample: Sample, best: Trial) -> dict[str, Any]:
+        """The chosen candidate's metrics on the holdout, and the baseline's."""
+        predicted = best.predicted[0]
+        if isinstance(sample, SeriesSample) and predicted.quantiles is None and sample.problem.quantiles:
+            # Its quantiles come from the errors of the other folds: those of the holdout would judge themselves.
+            model = sample.with_residuals(best.models[0], best, range(1, sample.folds))
+            predicted = sample.predict(best.learner, model, 0)
+        row: dict[str, Any] = dict(sample.measure(predicted, 0))
+        row["baseline_status"] = "compared"
+        return row | _prefixed("baseline", sample.measure(sample.baseline(0), 0))
+
+    def _fallback(self, sample: Sample, row: Mapping[str, Any]) -> dict[str, Any]:
+        """The model that would serve if the partition had none: the first coarser level's, else the baseline."""
+        for level in self.plan.levels:
+            found = self.groups.of(level, row, 0)
+            if found is None:
+                continue
+            try:
+                predicted = sample.predict(*found, 0)
+                return {"fallback_status": level, **_prefixed("fallback", sample.measure(predicted, 0))}
+            except NoModelError:
+                continue
+        return {"fallback_status": "baseline", **_prefixed("fallback", sample.measure(sample.baseline(0), 0))}
+
+    def _champion(self, sample: Sample) -> dict[str, Any]:
+        """The champion on the same holdout rows; where it was trained on any of them, the metrics of its own training."""
+        champion = self.champions.get(sample.key)
+        if champion is None:
+            return {}
+        stored = _stored(champion, self.plan.metrics)
+        _, start, _ = sample.span(0)
+        kind = sample.whole.schema.field(self.plan.columns.time).type
+        seen = champion["window_end"]
+        if seen is None or wall_moment(kind, _as_written(seen, kind)) >= sample.times[start]:
+            return stored
+        inputs = self.champion_inputs.get(champion["features"])
+        if inputs is None or not set(inputs.needs) <= set(sample.whole.column_names):
+            # The spec has dropped a column it needs: it can't be judged here, and would block every promotion.
+            return stored
+        code = modelcode.imported(champion["code"], {}, fleet=self.plan.columns.fleet)
+        if code.features is not None and not self.plan.same_code:
+            # features() may give other columns, or other units, than the champion learned from.
+            return stored
+        try:
+            model = pack.load_model(champion[pack.MODEL], champion["model_digest"])
+            predicted = sample.predict_with(self.champion_groups.resolve(model), inputs, code, 0)
+            measured = sample.measure(predicted, 0)
+        except CorruptionError:
+            raise
+        except Exception:
+            # Whatever the champion's old code does on today's rows, the gate must know it failed, not that it is absent.
+            return {"champion_status": ChampionStatus.FAILED}
+        return {"champion_status": ChampionStatus.COMPARED, **_prefixed("champion", measured)}
+
+
+def _reference(model: Any) -> str | None:
+    """The digest of the model over many partitions that a model refers to."""
+    held = model.fitted if isinstance(model, ForecastModel) else model
+    return held.digest if isinstance(held, SharedModel) else None
+
+
+def _stored(champion: Mapping[str, Any], metrics: Sequence[str]) -> dict[str, Any]:
+    """The champion's metrics as its own training measured them."""
+    measured = {name: champion.get(name) for name in metrics}
+    if all(value is None for value in measured.values()):
+        return {"champion_status": ChampionStatus.NOT_COMPARABLE}
+    return {"champion_status": ChampionStatus.STORED, **_prefixed("champion", measured)}
+
+
+def _prefixed(prefix: str, measured: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"{prefix}_{name}": value for name, value in measured.items()}
+
+
+def _moment(value: np.datetime64) -> datetime:
+    moment: datetime = value.astype("datetime64[us]").item()
+    return moment.replace(tzinfo=UTC)
+
+
+def _as_written(moment: datetime, kind: pa.DataType) -> datetime:
+    """A row's `window_end`, which `_moment` made, back as the time column has it: its digits are wall time there."""
+    return moment if getattr(kind, "tz", None) is not None else moment.replace(tzinfo=None)
+
+
+@dataclass(frozen=True)
+class BucketTask:
+    """One bucket to train: its rows, and where the champion's models are."""
+
+    bucket: int
+    rows: FileEntry
+
+
+@dataclass(frozen=True)
+class BucketWork:
+    """What every bucket of a training shares."""
+
+    lake: Lake
+    place: BucketPlace
+    plan: TrainingPlan
+    key_fields: tuple[pa.Field, ...]
+    champion: pack.Pack | None
+    groups: tuple[FileEntry, ...] = ()
+    """The files of this training's models over many partitions."""
+
+    def __call__(self, task: BucketTask) -> BucketResult:
+        """Fit one bucket and write its file of the pack."""
+        low, high = keys.bucket_range(task.bucket, self.place.buckets)
+        rows, champion = read_bucket(self.lake, task.rows), self.champion
+        served = None if champion is None else champion.groups()
+        trainer = BucketTrainer(
+            self.plan,
+            author_code(self.plan),
+            {} if champion is None else _with_models(champion.rows(low, high)),
+            {} if champion is None else champion.header.all_inputs,
+            GroupModels.of([] if served is None else served.to_pylist()),
+            groups.read(self.lake, self.plan, self.groups, rows),
+        )
+        trained = trainer.rows(rows, self.key_fields)
+        entry = pack.write_rows(
+            self.lake, self.place.file("pack", task.bucket, secrets.token_hex(4), "parquet"), trained
+        )
+        counts = Counter(trained.column("status").to_pylist())
+        chosen = Counter(name for name in trained.column("candidate").to_pylist() if name)
+        facts = {"digest": pack.content_digest(trained), "counts": dict(counts), "candidates": dict(chosen)}
+        return finish(self.lake, self.place, BucketResult(task.bucket, {"pack": entry}, facts))
+
+
+def _with_models(rows: pa.Table) -> dict[str, dict[str, Any]]:
+    return {row["partition"]: row for row in rows.to_pylist() if row["serves"] == "model"}

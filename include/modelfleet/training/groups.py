@@ -1,0 +1,363 @@
+"""Models over many partitions, before the buckets are trained: of coarser levels, and of candidates of the whole fleet.
+
+The grouped rows are split once more, by the level's key; then each group is one task. A group of more than `MAX_ROWS` rows is
+fitted on whole partitions of it, those of the smallest hashes.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from modelfleet import dataset, engine, keys, modelcode, pack, slices
+from modelfleet.forecast_model import ForecastModel
+from modelfleet.group_models import CANDIDATE, FLEET, group_of
+from modelfleet.lake.buckets import BucketPlace
+from modelfleet.matrices import Bucket
+from modelfleet.prediction import NoModelError, Reason, dump
+from modelfleet.shared_model import SharedModel
+from modelfleet.training.panel import PanelSample
+from modelfleet.training.plan import TrainingPlan
+from modelfleet.training.sample import Sample
+from modelfleet.training.selection import Trial, compete, trials_text
+from modelfleet.training.series import SeriesSample
+from modelfleet.training.tabular import TabularSample
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyspark.sql import SparkSession
+
+    from modelfleet.lake.store import FileEntry, Lake
+    from modelfleet.spec import Learner
+
+MAX_ROWS = 1_000_000
+FINAL = -1
+"""The number that stands for all rows, where others count folds."""
+
+
+@dataclass(frozen=True)
+class TrainedGroups:
+    """What the buckets need of the groups: rows (level, group, candidate, fold, digest, model), by level and group."""
+
+    learners: Mapping[str, Learner] = field(default_factory=dict)
+    rows: Mapping[tuple[str, str], Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    _loaded: dict[str, Any] = field(default_factory=dict)
+
+    def shared(self, name: str, fold: int | None) -> Any:
+        """The model of a candidate over the whole fleet; of all rows (None) as a reference, whose bytes the pack has.
+
+        :raises NoModelError: the one with which its own training ended.
+        """
+        row = self._row(CANDIDATE, name, FINAL if fold is None else fold)
+        if row is None or row["model"] is None:
+            final = self._row(CANDIDATE, name, FINAL) or {}
+            why = final.get("message") or "it was not fitted for this fold"
+            raise NoModelError("failed", Reason.FIT_RAISED, f"candidate {name!r} over the fleet: {why}")
+        model = self._load(row)
+        if fold is not None:
+            return model
+        reference = SharedModel(row["model_digest"], model)
+        return ForecastModel(reference) if isinstance(model, ForecastModel) else reference
+
+    def of(self, level: str, values: Mapping[str, Any], fold: int) -> tuple[Learner, Any] | None:
+        """The chosen candidate of the group that a partition belongs to, and its model before a fold; None without one."""
+        row = self._row(level, group_of(level, values), fold)
+        if row is None or row["model"] is None:
+            return None
+        return replace(self.learners[row["candidate"]], scope="fleet"), self._load(row)
+
+    def _row(self, level: str, group: str, fold: int) -> Mapping[str, Any] | None:
+        return next((row for row in self.rows.get((level, group), ()) if row["fold"] == fold), None)
+
+    def _load(self, row: Mapping[str, Any]) -> Any:
+        digest = row["model_digest"]
+        if digest not in self._loaded:
+            self._loaded[digest] = pack.load_model(row["model"], digest)
+        return self._loaded[digest]
+
+
+@dataclass(frozen=True)
+class GroupFiles:
+    """What `train` wrote: rows of the pack, and the models of every fold that the buckets need."""
+
+    pack: tuple[FileEntry, ...] = ()
+    folds: tuple[FileEntry, ...] = ()
+    digests: tuple[str, ...] = ()
+
+
+def wanted(plan: TrainingPlan) -> tuple[str, ...]:
+    """The levels to train: those that partitions fall back on, and that of candidates over the whole fleet."""
+    competing = any(learner.scope == "fleet" for learner in plan.learners)
+    return (*plan.levels, *((CANDIDATE,) if competing else ()))
+
+
+def train(
+    spark: SparkSession,
+    lake: Lake,
+    place: BucketPlace,
+    plan: TrainingPlan,
+    key_fields: tuple[pa.Field, ...],
+    rows: Sequence[FileEntry],
+    progress: engine.Progress | None = None,
+) -> GroupFiles:
+    """Fit the groups of every level.
+
+    :param place: where the groups' files go; its buckets are those of the groups' keys.
+    :param rows: the dataset's buckets.
+    """
+    levels = wanted(plan)
+    if not levels:
+        return GroupFiles()
+    split = partial(_split, lake, place, plan, levels)
+    fragments = engine.fan_out(spark, split, list(rows), label="split groups", progress=progress)
+    tasks = []
+    for level in levels:
+        listed = [found[level] for found in fragments if level in found]
+        present = sorted({bucket for fragment in listed for bucket in fragment.buckets})
+        tasks += [(level, bucket, tuple(f for f in listed if bucket in f.buckets)) for bucket in present]
+    work = partial(_fit_bucket, lake, place, plan, key_fields)
+    made = engine.fan_out(spark, work, tasks, label="groups", progress=progress)
+    return GroupFiles(*(tuple(column) for column in zip(*made, strict=True))) if made else GroupFiles()
+
+
+def read(lake: Lake, plan: TrainingPlan, files: Sequence[FileEntry], bucket: pa.Table) -> TrainedGroups:
+    """The groups that the partitions of a bucket belong to."""
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    if not files:
+        return TrainedGroups()
+    needed = {FLEET, *(learner.name for learner in plan.learners)}
+    for level in plan.levels:
+        if level != FLEET:
+            needed |= {keys.encode([level], [value]) for value in pc.unique(bucket.column(level)).to_pylist()}
+    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for entry in files:
+        with lake.open_input(entry.path) as file:
+            table = pq.read_table(file, filters=pc.field("partition").isin(sorted(needed)))
+        for row in table.to_pylist():
+            found.setdefault((row["level"], row["partition"]), []).append(row)
+    return TrainedGroups({learner.name: learner for learner in plan.learners}, found)
+
+
+def _split(
+    lake: Lake, place: BucketPlace, plan: TrainingPlan, levels: Sequence[str], entry: FileEntry
+) -> dict[str, dataset.Fragment]:
+    """One bucket's rows, split by the groups of each level."""
+    rows = dataset.read_bucket(lake, entry)
+    if rows.num_rows == 0:
+        return {}
+    rows = rows.set_column(
+        rows.column_names.index(slices.PARTITION), slices.PARTITION, rows.column(slices.PARTITION).cast("string")
+    )
+    made = {}
+    for level in levels:
+        if level in (FLEET, CANDIDATE):
+            names, codes = [FLEET], np.zeros(rows.num_rows, np.int64)
+        else:
+            names, codes = keys.encode_columns(rows, (level,))
+        made[level] = dataset.write_fragment(lake, place, rows, names, codes)
+    return made
+
+
+def _fit_bucket(
+    lake: Lake,
+    place: BucketPlace,
+    plan: TrainingPlan,
+    key_fields: tuple[pa.Field, ...],
+    task: tuple[str, int, tuple[dataset.Fragment, ...]],
+) -> tuple[FileEntry, FileEntry, str]:
+    """Fit the groups of one level whose keys hash into one bucket."""
+    import pyarrow as pa
+
+    level, bucket, fragments = task
+    table = pa.concat_tables([dataset.read_fragment(lake, fragment, bucket) for fragment in fragments])
+    table = _in_order(table, plan.columns.time)
+    final, folds = [], []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for group, rows in _groups(table, level):
+            trained, of_folds = _fit_group(plan, level, group, _sampled(rows))
+            final += trained
+            folds += of_folds
+    packed = pa.Table.from_pylist(final, schema=pack.row_schema(key_fields, plan.metrics))
+    token = secrets.token_hex(4)
+    entries = (
+        pack.write_rows(lake, place.file(f"groups-{level}", bucket, token, "parquet"), packed),
+        pack.write_rows(lake, place.file(f"folds-{level}", bucket, token, "parquet"), _folds_table(folds)),
+    )
+    return (*entries, pack.content_digest(packed))
+
+
+def _in_order(table: pa.Table, time_column: str) -> pa.Table:
+    """Partitions together, by the hash of their key, and in the order of time."""
+    import pyarrow as pa
+
+    names = table.column(slices.PARTITION).dictionary_encode().combine_chunks()
+    listed = names.dictionary.to_pylist()
+    order = sorted(range(len(listed)), key=lambda place: (keys.hash_of(listed[place]), listed[place]))
+    rank = np.empty(len(listed), np.int32)
+    rank[order] = np.arange(len(listed), dtype=np.int32)
+    codes = rank[names.indices.to_numpy()]
+    partition = pa.DictionaryArray.from_arrays(
+        pa.array(codes), pa.array([listed[place] for place in order], pa.string())
+    )
+    table = table.set_column(table.column_names.index(slices.PARTITION), slices.PARTITION, partition)
+    # Each partition lies whole in one bucket, whose order it keeps.
+    return table.take(pa.array(np.argsort(codes, kind="stable"))).combine_chunks()
+
+
+def _groups(table: pa.Table, level: str) -> list[tuple[str, pa.Table]]:
+    import pyarrow as pa
+
+    if level in (FLEET, CANDIDATE):
+        return [(FLEET, table)]
+    names, codes = keys.encode_columns(table, (level,))
+    return sorted((name, table.filter(pa.array(codes == place))) for place, name in enumerate(names)) if names else []
+
+
+def _sampled(rows: pa.Table) -> pa.Table:
+    """At most about `MAX_ROWS`, by whole partitions: the first ones, in the order of their hashes."""
+    if rows.num_rows <= MAX_ROWS:
+        return rows
+    ends = [end for _, _, end in slices.bounds(rows)]
+    return rows.slice(0, max([end for end in ends if end <= MAX_ROWS], default=ends[0]))
+
+
+def _fit_group(
+    plan: TrainingPlan, level: str, group: str, rows: pa.Table
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The rows for the pack, and those of the folds, of one group; a row each of the candidates at level `candidate`."""
+    codes = {
+        learner.name: modelcode.imported(learner.path, learner.params, fleet=plan.columns.fleet)
+        for learner in plan.learners
+    }
+    bucket = Bucket(rows, plan.columns.time, (*plan.columns.keys, plan.columns.time))
+    kind = TabularSample if plan.forecast is None else SeriesSample
+    members = [
+        kind(key, bucket, position, plan, codes, _no_shared) for position, (key, _, _) in enumerate(bucket.bounds)
+    ]
+    members = [member for member in members if _usable(member)]
+    if level != CANDIDATE:
+        usual = tuple(learner for learner in plan.learners if _spans(codes[learner.name]))
+        return _fit_one(plan, level, group, members, usual, every_fold=False)
+    made: tuple[list[dict[str, Any]], list[dict[str, Any]]] = ([], [])
+    for learner in plan.learners:
+        if learner.scope == "fleet":
+            final, folds = _fit_one(plan, level, learner.name, members, (learner,), every_fold=True)
+            made[0].extend(final)
+            made[1].extend(folds)
+    return made
+
+
+def _spans(code: modelcode.ModelCode) -> bool:
+    """Whether a candidate can be fitted on many series: forecasters can't."""
+    return not modelcode.is_forecaster(code.build(**code.params))
+
+
+def _usable(member: Sample) -> bool:
+    """Whether a partition's rows are sound; that they are few or constant does not matter here."""
+    try:
+        member.check()
+    except NoModelError as stop:
+        return stop.status == "skipped" and len(member.y) > 0
+    return True
+
+
+def _no_shared(name: str, fold: int | None) -> Any:
+    raise AssertionError("groups are fitted before what is shared is known")
+
+
+def _fit_one(
+    plan: TrainingPlan,
+    level: str,
+    group: str,
+    members: Sequence[Sample],
+    learners: Sequence[Learner],
+    *,
+    every_fold: bool,
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    row: dict[str, Any] = {
+        pack.HASH: keys.hash_of(group),
+        "partition": group,
+        "level": level,
+        "trained_interval": plan.interval,
+        "trained_attempt": plan.attempt,
+        "baseline_status": "none",
+        "fallback_status": "none",
+        "champion_status": "none",
+        "n_rows": sum(member.whole.num_rows for member in members),
+        "features": plan.shared_inputs.id,
+        "serves": "none",
+    }
+    began = time.perf_counter()
+    folds: list[dict[str, Any]] = []
+    try:
+        if not members or not learners:
+            raise NoModelError("skipped", Reason.TOO_FEW_ROWS, "no partition or no estimator to fit over several")
+        sample = PanelSample(group, members, plan)
+        keep = sample.folds if every_fold else 1
+        trials = compete(sample, learners, metric=plan.select_by, keep=keep)
+        row |= _described(sample, trials)
+        model = sample.fit(trials[0].learner, None) if plan.refit else trials[0].models[0]
+        row[pack.MODEL], row["model_digest"] = dump(model)
+        row |= {"status": "trained", "serves": "model"}
+        folds = [_fold_row(level, group, trials[0], fold, *dump(made)) for fold, made in trials[0].models.items()]
+        folds.append(_fold_row(level, group, trials[0], FINAL, row[pack.MODEL], row["model_digest"]))
+    except NoModelError as stop:
+        row |= {"status": stop.status, "reason": str(stop.reason), "message": stop.message}
+        folds = [{**_NOTHING, "level": level, "partition": group, "fold": FINAL, "message": stop.message}]
+    row["fit_seconds"] = time.perf_counter() - began
+    return [row], folds
+
+
+def _described(sample: PanelSample, trials: Sequence[Trial]) -> dict[str, Any]:
+    best = trials[0]
+    n_train, n_test = sample.rows(0)
+    start, end = sample.window
+    measured = sample.measure(best.predicted[0], 0)
+    naive = sample.measure(sample.baseline(0), 0)
+    return {
+        "candidate": best.learner.name,
+        "code": best.learner.path,
+        "candidates": trials_text(trials),
+        "n_folds": len(best.scores),
+        "n_train": n_train,
+        "n_test": n_test,
+        "window_start": start.astype("datetime64[us]").item().replace(tzinfo=UTC),
+        "window_end": end.astype("datetime64[us]").item().replace(tzinfo=UTC),
+        **measured,
+        "baseline_status": "compared",
+        **{f"baseline_{name}": value for name, value in naive.items()},
+    }
+
+
+def _fold_row(level: str, group: str, trial: Trial, fold: int, model: bytes, digest: str) -> dict[str, Any]:
+    return {
+        "level": level,
+        "partition": group,
+        "candidate": trial.learner.name,
+        "fold": fold,
+        "message": None,
+        "model_digest": digest,
+        "model": model,
+    }
+
+
+_NOTHING = dict.fromkeys(("candidate", "model", "model_digest"))
+
+
+def _folds_table(rows: list[dict[str, Any]]) -> pa.Table:
+    import pyarrow as pa
+
+    text = ("level", "partition", "candidate", "message", "model_digest")
+    fields = [*((name, pa.string()) for name in text), ("fold", pa.int64()), ("model", pa.binary())]
+    return pa.Table.from_pylist(rows, schema=pa.schema(fields))

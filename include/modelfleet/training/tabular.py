@@ -1,0 +1,124 @@
+"""One partition's rows of a Regression or Classification; its folds are spans of time, the same for the whole fleet."""
+
+from __future__ import annotations
+
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from modelfleet import baseline, keys, modelcode
+from modelfleet.matrices import Inputs
+from modelfleet.prediction import NoModelError, Predicted, Reason, fit, predict
+from modelfleet.shared_model import unshared
+from modelfleet.slices import wall_moment
+from modelfleet.training.sample import Sample, bad_target, constant, too_few, warm_up
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from modelfleet.modelcode import Matrix, ModelCode
+    from modelfleet.spec import Learner
+
+
+class TabularSample(Sample):
+    """The rows with a target; those without one too, since the author's ``features`` sees them."""
+
+    @cached_property
+    def _target(self) -> np.ndarray:
+        assert self.plan.columns.target is not None
+        return modelcode.numbers(self.whole.column(self.plan.columns.target))
+
+    @cached_property
+    def valid(self) -> np.ndarray:
+        """Which rows have a target."""
+        return ~np.isnan(self._target)
+
+    @cached_property
+    def y(self) -> np.ndarray:
+        """The targets there are."""
+        return self._target[self.valid]
+
+    @cached_property
+    def table(self) -> pa.Table:
+        """The rows with a target."""
+        import pyarrow as pa
+
+        return self.whole if self.valid.all() else self.whole.filter(pa.array(self.valid))
+
+    @cached_property
+    def _spans(self) -> list[tuple[int, int, int]]:
+        kind = self.whole.schema.field(self.plan.columns.time).type
+        moments = [wall_moment(kind, m) for fold in self.plan.folds for m in (fold.fit_end, fold.start, fold.end)]
+        found = np.searchsorted(self.times, np.array(moments), side="left").tolist()
+        spans = [tuple(found[n : n + 3]) for n in range(0, len(found), 3)]
+        return [(a, b, len(self.y)) if n == 0 else (a, b, c) for n, (a, b, c) in enumerate(spans)]
+
+    def span(self, fold: int) -> tuple[int, int, int]:
+        return self._spans[fold]
+
+    @property
+    def folds(self) -> int:
+        """Those before the first that lacks rows to fit on or to measure."""
+        for number, (fit_end, start, end) in enumerate(self._spans):
+            if number and (fit_end == 0 or end == start):
+                return number
+        return len(self._spans)
+
+    def check(self) -> None:
+        count = len(self.y)
+        too_few(count, len(self.valid) - count, self.plan)
+        if self.train_rows == 0:
+            told = f"all {count} rows are in the holdout, from {self.plan.cutoff}"
+            raise NoModelError("skipped", Reason.NO_ROWS_BEFORE_CUTOFF, told)
+        bad = bad_target(self.y, self.plan.problem)
+        if bad is not None:
+            raise NoModelError("failed", Reason.BAD_TARGET, bad)
+        constant(self.y, self.train_rows)
+        self._check_columns()
+
+    def _check_columns(self) -> None:
+        head = self.table.slice(0, self.train_rows)
+        recipe = self.plan.inputs.recipe
+        columns = self.plan.inputs.columns if recipe is None else ()
+        empty = [name for name in columns if _null_count(head.column(name)) == self.train_rows]
+        if empty:
+            told = f"null in all {self.train_rows} training rows: {', '.join(empty)}"
+            raise NoModelError("skipped", Reason.ALL_NULL_FEATURE, told)
+
+    def fit(self, learner: Learner, fold: int | None) -> Any:
+        if learner.scope == "fleet":
+            return self.shared(learner.name, fold)
+        upto = len(self.y) if fold is None else self.span(fold)[0]
+        code = self.codes[learner.name]
+        x = self.usable(self.plan.inputs, code)
+        begin = warm_up(x, self.plan.inputs, upto)
+        weights = None if self.weights is None else self.weights[begin:upto]
+        build = partial(code.estimator, keys.seed_of(self.key))
+        return fit(build, modelcode.take(x, slice(begin, upto)), self.y[begin:upto], weights)
+
+    def predict_with(self, model: Any, inputs: Inputs, code: ModelCode, fold: int) -> Predicted:
+        _, start, end = self.span(fold)
+        x = modelcode.take(self.usable(inputs, code), slice(start, end))
+        return Predicted(*predict(unshared(model), x, self.plan.problem))
+
+    def baseline(self, fold: int) -> Predicted:
+        fit_end, start, end = self.span(fold)
+        value = baseline.value(self.plan.baseline, self.y[:fit_end])
+        return Predicted(*baseline.predict(self.plan.problem, value, end - start))
+
+    def baseline_value(self) -> float | None:
+        if len(self.y) == 0 or bad_target(self.y, self.plan.problem) is not None:
+            return None
+        return baseline.value(self.plan.baseline, self.y)
+
+    def usable(self, inputs: Inputs, code: ModelCode) -> Matrix:
+        """The matrix of the rows with a target, made from all rows."""
+        x = self.matrix(inputs, code)
+        return x if self.valid.all() else modelcode.take(x, np.flatnonzero(self.valid))
+
+
+def _null_count(column: pa.ChunkedArray) -> int:
+    import pyarrow.compute as pc
+
+    return int(pc.sum(pc.is_null(column, nan_is_null=True)).as_py())
