@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -31,7 +31,7 @@ def fleet(
     return FleetSpec(
         name="demand",
         owner="tests",
-        data=Data(**tables, prepare=None if table.time else "demand.prepare:join"),
+        data=Data(**tables, prepare=None if table.time and not table.ahead else "demand.prepare:join"),
         partition_by=("key",),
         problem=Regression(target="target"),
         features=("feature",),
@@ -83,6 +83,8 @@ class Bench:
     table: Any = None
     interval: Interval | None = None
     previous: dict[str, TableManifest] = field(default_factory=dict)
+    others: list[ingest.Reading] = field(default_factory=list)
+    """Readings of the table by ingests of other intervals."""
 
     def ingest(
         self,
@@ -96,17 +98,37 @@ class Bench:
         spec = fleet(table, timezone=timezone, sensitive=sensitive)
         if table.time is None:  # only the snapshot is read, not the main table
             spec = spec.model_copy(update={"data": spec.data.model_copy(update={"tables": {"data": table}})})
-        return ingest.extract(spec, self.interval, self.attempt(), self.lake, previous=self.previous)["data"]
+        made = ingest.extract(
+            spec, self.interval, self.attempt(), self.lake, previous=self.previous, others={"data": self.others}
+        )
+        return made["data"]
 
     def attempt(self) -> Attempt:
         assert self.interval is not None
-        return Attempt("demand", "ingest", self.interval, f"a{next(_ATTEMPTS)}", "s", "c", "", {}, {})
+        number = next(_ATTEMPTS)
+        created = datetime(2024, 1, 1, tzinfo=UTC) + timedelta(seconds=number)
+        return Attempt("demand", "ingest", self.interval, f"a{number}", "s", "c", created.isoformat(), {}, {})
 
-    def read(self, manifest: TableManifest, columns: Sequence[str] | None = None) -> pa.Table:
-        """All rows, as the steps after ingest read them."""
-        batches = list(
-            ingest.read_table(manifest, self.lake, table=self.table, interval=self.interval, columns=columns)
-        )
+    def reading(self, manifest: TableManifest) -> ingest.Reading:
+        """What was just ingested, as a reading that later ones are compared with."""
+        assert self.interval is not None
+        created = datetime(2024, 1, 1, tzinfo=UTC) + timedelta(seconds=next(_ATTEMPTS))
+        return ingest.Reading.of(self.interval, created.isoformat(), manifest)
+
+    def read(
+        self,
+        manifest: TableManifest,
+        columns: Sequence[str] | None = None,
+        spans: Sequence[Interval] | None = None,
+    ) -> pa.Table:
+        """All rows that show, as the steps after ingest read them."""
+        batches = [
+            batch
+            for entry in manifest.files
+            for batch in ingest.read_batches(
+                manifest, entry, self.lake, table=self.table, interval=self.interval, columns=columns, spans=spans
+            )
+        ]
         schema = ingest.schema_of(manifest.columns)
         if columns is not None:
             schema = pa.schema([schema.field(name) for name in columns if name in schema.names])

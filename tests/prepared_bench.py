@@ -72,6 +72,8 @@ def write(rows: pa.Table, spec: FleetSpec, folder: str, *, buckets: int = 3, **f
     entries = []
     for bucket in range(buckets):
         part = table.filter(pa.array(of_row == bucket))
+        own = part.column(slices.PARTITION).cast(pa.string()).dictionary_encode()
+        part = part.set_column(part.num_columns - 1, slices.PARTITION, own)
         path = f"{folder}/rows-{bucket:05d}.parquet"
         lake.make_folder_of(path)
         with lake.fs.open_output_stream(path) as sink:

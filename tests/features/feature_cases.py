@@ -124,3 +124,8 @@ def assert_close(got: np.ndarray, expected: Sequence[tuple[float, float]], name:
     assert np.array_equal(np.isnan(got), np.isnan(values)), name
     wrong = np.abs(got - values) > 1e-9 * scales
     assert not wrong.any(), f"{name}: {got[wrong]} instead of {values[wrong]}"
+
+
+def assert_same(got: np.ndarray, expected: np.ndarray) -> None:
+    """Not a bit apart; NaN is NaN, whatever its sign."""
+    assert np.array_equal(got, expected, equal_nan=True), f"{got} instead of {expected}"

@@ -11,6 +11,7 @@ from feature_cases import (
     STATISTICS,
     Bucket,
     assert_close,
+    assert_same,
     buckets,
     daily,
     forecast_fleet,
@@ -134,9 +135,7 @@ def test_the_row_after_a_history_has_the_bits_of_the_bulk(values: list[float | N
     assert [recipe.names()[place] for place in places] == [name for name in recipe.names() if name.startswith("units_")]
     history = part["units"].to_numpy()
     for row in range(len(values)):
-        # Adding 0.0 makes -0.0 and 0.0, which are equal, the same bits.
-        expected, got = matrix[row, places] + 0.0, recipe.past_row({"units": history[:row]}) + 0.0
-        assert got.tobytes() == expected.tobytes()
+        assert_same(recipe.past_row({"units": history[:row]}), matrix[row, places])
 
 
 RESTRICTED = Features(
@@ -149,7 +148,7 @@ def test_a_partition_has_the_same_bits_alone_and_among_others(bucket: Bucket) ->
     recipe = Recipe.of(forecast_fleet(ALL), {})
     whole = bucket.compute(recipe, 2)
     alone = np.concatenate([Bucket([part]).compute(recipe, 2) for part in bucket.parts])
-    assert whole.tobytes() == alone.tobytes()
+    assert_same(whole, alone)
 
 
 @given(buckets(), st.integers(1, 9))
@@ -158,7 +157,7 @@ def test_a_partition_has_the_same_bits_in_runs_of_any_size(bucket: Bucket, run: 
     whole = bucket.compute(recipe, 2)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(past, "RUN", run)
-        assert bucket.compute(recipe, 2).tobytes() == whole.tobytes()
+        assert_same(bucket.compute(recipe, 2), whole)
 
 
 @given(buckets(most=20))
@@ -169,7 +168,7 @@ def test_rows_further_back_than_the_lookback_change_no_bit(bucket: Bucket) -> No
         whole = Bucket([part]).compute(recipe)
         for row in range(len(part)):
             cut = part.iloc[max(row - recipe.lookback, 0) : row + 1].reset_index(drop=True)
-            assert Bucket([cut]).compute(recipe)[-1].tobytes() == whole[row].tobytes()
+            assert_same(Bucket([cut]).compute(recipe)[-1], whole[row])
 
 
 @pytest.mark.parametrize(

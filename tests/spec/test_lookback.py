@@ -207,13 +207,28 @@ REFUSED: list[tuple[Forecast, dict[str, Any], str, str, str]] = [
     ),
     (RECURSIVE, {"past": (Difference("sold_out", 7),)}, "features.past[0]", "Difference(", "lags of at least"),
     (RECURSIVE, {"past": (Expanding("sold_out", "mean"),)}, "features.past[0]", "Expanding(", "lags of at least"),
-    (WEEK, {"past": (Lag("units", 7), Lag("units", 14, 7))}, "features.past[1]", "Lag(", "each derived feature once"),
+    (
+        WEEK,
+        {"past": (Lag("units", 7), Lag("units", 14, 7))},
+        "features.past[1]",
+        "['units_lag_7']",
+        "names that no other has",
+    ),
+    (
+        WEEK,
+        {"past": (Lag("units", 7),), "static": ("units_lag_7",)},
+        "features.past[0]",
+        "['units_lag_7']",
+        "names that no other has",
+    ),
+    (WEEK, {"calendar": ("month",), "static": ("month",)}, "features", "('month',)", "not named like a column"),
+    (WEEK, {"holidays": "DE", "static": ("holiday",)}, "features", "('holiday',)", "not named like a column"),
     (
         WEEK,
         {"past": (Rolling("units", "7D", "mean"), Rolling("units", "7D", "mean", min_count=3))},
         "features.past[1]",
-        "Rolling(",
-        "each derived feature once",
+        "['units_mean_7D']",
+        "names that no other has",
     ),
     (WEEK, {"past": (Lag("item", 7),)}, "features.past[0]", "'item'", "columns that change in a partition"),
     (
@@ -298,3 +313,12 @@ def test_other_columns_have_a_past_without_a_forecast() -> None:
     past = (Lag("wind", 1, 2), Rolling("wind", "90min", "mean"), Expanding("wind", "max"), Difference("wind", 1))
     spec = fleet(features=Features(past=past, known_ahead=("dep_delay",)))
     assert spec.columns == ("dep_delay", "wind")
+
+
+def test_features_are_named_as_the_matrix_names_them() -> None:
+    from modelfleet.features import Recipe
+
+    past = (Lag("units", 7, 14), Difference("units", 7), Rolling("units", "28D", "std"), Expanding("units", "max"))
+    parts = Features(past=past, calendar=("month",), cyclic=("weekday",), holidays="DE")  # type: ignore[arg-type]
+    names = [name for part in past for name in part.names]
+    assert Recipe.of(series(features=parts), {}).names(7) == (*names, *parts.dated)

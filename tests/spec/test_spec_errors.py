@@ -58,6 +58,12 @@ FIELDS: list[tuple[dict[str, Any], str, str, str]] = [
     ({"features": "distance"}, "features", "'distance'", r"such as \['distance'\] for one"),
     ({"features": ("a", Lag("b", 1))}, "features", "('a', Lag(", r"column names, or Features\("),
     ({"features": Lag("b", 1)}, "features", "Lag(", r"column names, or Features\("),
+    (
+        {"partition_by": ("hour",), "features": {"calendar": ["hour"]}},
+        "features",
+        "('hour',)",
+        "not named like a column",
+    ),
     ({"features": ("_partition",)}, "features", "'_partition'", "does not add itself"),
     ({"features": ("a", "arr_delay")}, "features", "'arr_delay'", "other than the target"),
     ({"features": ("a", "carrier")}, "features", "'carrier'", "other than those of partition_by"),

@@ -314,3 +314,12 @@ def test_names_of_all_quantiles_differ() -> None:
 def test_default_metric_to_select_by_depends_on_the_problem() -> None:
     assert series().select_by == "wape"
     assert series(training=Training(select_by="rmse")).select_by == "rmse"
+
+
+def test_names_of_the_platforms_columns_are_reserved() -> None:
+    from modelfleet import pack
+    from modelfleet.spec.reserved import RESERVED
+    from modelfleet.warehouse import schema
+
+    tables = {*pack.row_schema([], ()).names, *schema.ISSUED, *schema.DECISIONS.columns.keys()}
+    assert tables - RESERVED == set()

@@ -143,7 +143,7 @@ def _medians(values: np.ndarray, windows: Windows, least: int) -> np.ndarray:
     import pandas as pd
     from pandas.api.indexers import BaseIndexer
 
-    class Given(BaseIndexer):  # type: ignore[misc]
+    class Given(BaseIndexer):
         # The signature that pandas checks for.
         def get_window_bounds(self, num_values=0, min_periods=None, center=None, closed=None, step=None):  # type: ignore[no-untyped-def]
             return windows.low, windows.high

@@ -99,7 +99,7 @@ class Windows:
 
 
 class _Folding:
-    """One set of windows while the blocks grow."""
+    """One set of windows while the blocks grow: full windows are merged as slices, the others are gathered."""
 
     def __init__(self, aggregate: Aggregate, windows: Windows) -> None:
         lengths = windows.lengths
@@ -107,28 +107,34 @@ class _Folding:
         self.longest = int(lengths.max(initial=0))
         self.width = windows.width if windows.width <= self.longest else 0
         self.ahead = windows.ahead
-        self.result = tuple(np.full(len(lengths), value) for value in aggregate.empty)
-        # Full windows are folded as slices; the others are gathered.
-        self.rest = np.flatnonzero(lengths != self.width) if self.width else np.flatnonzero(lengths)
-        self.lengths = lengths[self.rest]
-        self.ends = windows.high[self.rest]
+        self.others = np.flatnonzero(lengths != self.width)
+        self.lengths = lengths[self.others]
+        self.ends = windows.high[self.others]
+        self.full = tuple(np.full(len(lengths), value) for value in aggregate.empty)
+        self.partial = tuple(np.full(len(self.others), value) for value in aggregate.empty)
 
     def take(self, blocks: State, size: int) -> None:
         """Merge the block of `size` rows into each window whose length has it; `blocks` are placed by their first row."""
         if self.width & size:
             skipped = (self.width & (size - 1)) + size + self.ahead - 1
-            count = len(self.result[0]) - skipped
-            self._put(slice(skipped, None), tuple(part[:count] for part in blocks))
+            count = len(self.full[0]) - skipped
+            self._merge(self.full, slice(skipped, None), tuple(part[:count] for part in blocks))
         picked = np.flatnonzero(self.lengths & size)
         if picked.size:
             self.ends[picked] -= size
             begins = self.ends[picked]
-            self._put(self.rest[picked], tuple(part[begins] for part in blocks))
+            self._merge(self.partial, picked, tuple(part[begins] for part in blocks))
 
-    def _put(self, rows: Any, blocks: State) -> None:
-        merged = self.merge(tuple(part[rows] for part in self.result), blocks)
-        for part, values in zip(self.result, merged, strict=True):
+    def _merge(self, later: State, rows: Any, blocks: State) -> None:
+        merged = self.merge(tuple(part[rows] for part in later), blocks)
+        for part, values in zip(later, merged, strict=True):
             part[rows] = values
+
+    @property
+    def result(self) -> State:
+        for full, partial in zip(self.full, self.partial, strict=True):
+            full[self.others] = partial
+        return self.full
 
 
 def fold(aggregate: Aggregate, values: np.ndarray, windows: Sequence[Windows]) -> list[State]:

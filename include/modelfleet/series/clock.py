@@ -6,38 +6,35 @@ the change (as in `modelfleet.ingest.time`). Every wall time has one instant so.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from functools import lru_cache
+from itertools import pairwise
+from zoneinfo import ZoneInfo
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
-# Clocks are followed from 1900 to 2150; no zone changes its clock twice within the hours between two looks.
-_FIRST, _LAST = (int(np.datetime64(f"{year}-01-01", "s").astype(np.int64)) for year in (1900, 2150))
-_LOOK = 6 * 3600
+# Clocks are followed from 1900 to 2100. Since then, none changed and changed back within three days.
+_FIRST, _LAST = (int(datetime(year, 1, 1, tzinfo=UTC).timestamp()) for year in (1900, 2100))
+_LOOK = 3 * 86_400
 
 
 class Clock:
-    """The changes of one timezone's wall clock.
+    """The changes of one timezone's wall clock; from Python's timezone database (Arrow's ends with 2037).
 
     :ivar since: instants from which each offset holds; the first is before all times.
     :ivar offsets: seconds that the clock is ahead of UTC.
     """
 
-    def __init__(self, zone: str) -> None:
-        looks = np.arange(_FIRST, _LAST, _LOOK, dtype=np.int64)
-        seen = _offsets(looks, zone)
-        before = looks[:-1][seen[1:] != seen[:-1]]
-        after = before + _LOOK
-        old = _offsets(before, zone)
-        while len(before) and int((after - before).max()) > 1:
-            middle = (before + after) // 2
-            unchanged = _offsets(middle, zone) == old
-            before, after = np.where(unchanged, middle, before), np.where(unchanged, after, middle)
-        self.zone = zone
-        self.since = np.concatenate([[np.int64(-(1 << 62))], after])
-        self.offsets = np.concatenate([seen[:1], _offsets(after, zone)])
-        self._ends = np.maximum.accumulate(after + self.offsets[:-1])
+    def __init__(self, name: str) -> None:
+        zone = ZoneInfo(name)
+        looks = [(at, _offset(at, zone)) for at in range(_FIRST, _LAST + _LOOK, _LOOK)]
+        since, offsets = [-(1 << 62)], [looks[0][1]]
+        for (before, old), (after, new) in pairwise(looks):
+            if new != old:
+                since.append(_change(before, after, zone))
+                offsets.append(new)
+        self.since, self.offsets = np.array(since, np.int64), np.array(offsets, np.int64)
+        self._ends = np.maximum.accumulate(self.since[1:] + self.offsets[:-1])
 
     def wall(self, instants: np.ndarray) -> np.ndarray:
         """What the clock shows at instants."""
@@ -62,6 +59,16 @@ def clock_of(zone: str) -> Clock:
     return Clock(zone)
 
 
-def _offsets(instants: np.ndarray, zone: str) -> np.ndarray:
-    zoned = pa.array(instants).cast(pa.timestamp("s", "UTC")).cast(pa.timestamp("s", zone))
-    return pc.local_timestamp(zoned).cast(pa.int64()).to_numpy() - instants
+def _offset(instant: int, zone: ZoneInfo) -> int:
+    offset = datetime.fromtimestamp(instant, zone).utcoffset()
+    assert offset is not None  # the moment is aware
+    return int(offset.total_seconds())
+
+
+def _change(before: int, after: int, zone: ZoneInfo) -> int:
+    """The first instant of another offset than `before` has."""
+    old = _offset(before, zone)
+    while after - before > 1:
+        middle = (before + after) // 2
+        before, after = (middle, after) if _offset(middle, zone) == old else (before, middle)
+    return after

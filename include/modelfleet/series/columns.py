@@ -18,7 +18,7 @@ def partition_codes(rows: pa.Table) -> np.ndarray:
     """The dictionary code of each row's partition; zeros where the rows are of one partition and do not say which."""
     if PARTITION not in rows.column_names:
         return np.zeros(rows.num_rows, np.int64)
-    return array_of(rows, PARTITION).indices.to_numpy().astype(np.int64)
+    return array_of(rows, PARTITION).indices.to_numpy()
 
 
 def array_of(rows: pa.Table, name: str) -> pa.Array:

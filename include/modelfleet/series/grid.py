@@ -16,6 +16,7 @@ skipped as a whole (a day of a zone that moved over the date line) is no step.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
@@ -72,8 +73,10 @@ class Grid:
             on = (step * self.frequency.count == instants + self._phase) & exact
             return step, on if zoned else on & (self._clock.wall(instants) == seconds)
         step = self._step_of(self._clock.wall(seconds) if zoned else seconds)
-        start = self._start_of(step)
-        on = ((self._clock.instants(start) if zoned else start) == seconds) & exact
+        start = _once_per_step(
+            lambda at: self._clock.instants(self._start_of(at)) if zoned else self._start_of(at), step
+        )
+        on = (start == seconds) & exact
         if len(self._skipped):
             on &= ~np.isin(step, self._skipped)
             step = step - np.searchsorted(self._skipped, step)
@@ -81,9 +84,10 @@ class Grid:
 
     def times(self, index: np.ndarray) -> pa.Array:
         """The times of steps in the column's own type; the inverse of `index`."""
-        seconds = self._starts(index)
-        if self._by_wall and self._aware:
-            seconds = self._clock.instants(seconds)
+        zoned = self._by_wall and self._aware
+        seconds = _once_per_step(
+            lambda at: self._clock.instants(self._starts(at)) if zoned else self._starts(at), index
+        )
         if pa.types.is_date(self.kind):
             return pa.array((seconds // _DAY).astype(np.int32)).cast(pa.date32()).cast(self.kind)
         return pa.array(seconds * _TICKS[self.kind.unit]).cast(self.kind)
@@ -158,6 +162,12 @@ class Grid:
         return self._start_of(
             index + np.searchsorted(self._skipped - np.arange(len(self._skipped)), index, side="right")
         )
+
+
+def _once_per_step(function: Callable[[np.ndarray], np.ndarray], steps: np.ndarray) -> np.ndarray:
+    """A function of steps, computed once for each where many rows share few."""
+    low, high = (int(steps.min()), int(steps.max())) if len(steps) else (0, 0)
+    return function(np.arange(low, high + 1))[steps - low] if high - low < len(steps) else function(steps)
 
 
 def _step_of(frequency: Frequency, wall: np.ndarray) -> np.ndarray:

@@ -15,6 +15,8 @@ from modelfleet.series.plan import Lookup, SeriesPlan
 from modelfleet.slices import PARTITION
 
 _STEP = "_step"
+_CELLS = 1 << 20
+"""How many cells of groups and steps are worth a table of their own, beyond the rows that are looked up in it."""
 
 
 class Joined:
@@ -55,6 +57,11 @@ class Joined:
         groups, offsets = self._groups[codes], steps - self._low
         inside = (groups >= 0) & (offsets >= 0) & (offsets < self._span)
         wanted = np.where(inside, groups * self._span + offsets, -1)
+        cells = int(self._sorted[-1]) + 1
+        if cells <= len(wanted) + _CELLS:
+            table = np.full(cells + 1, -1)
+            table[self._sorted] = self._rows
+            return table[np.minimum(wanted, cells)]  # -1 and what is beyond the last one have none
         place = np.minimum(np.searchsorted(self._sorted, wanted), len(self._sorted) - 1)
         return np.where(self._sorted[place] == wanted, self._rows[place], -1)
 

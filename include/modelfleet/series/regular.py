@@ -80,7 +80,7 @@ def regularize(rows: pa.Table, plan: SeriesPlan) -> tuple[pa.Table, dict[str, in
     task.count("leading", layout.leading)
     task.count("future_rows", int(layout.ahead.sum()))
     task.count("problems", len(texts) - texts.null_count)
-    counts = {label: number for label, number in (task.counts | check_static(treated, plan)).items() if number}
+    counts = {label: number for label, number in task.counts.items() if number}
     return table.append_column(PROBLEM, texts.dictionary_encode().take(pa.array(layout.partition))), counts
 
 
@@ -146,6 +146,13 @@ def _assemble(rows: pa.Table, found: Found, layout: Layout, task: _Task) -> pa.T
     first = found.first_row(np.ones(len(found.step), bool))[layout.partition]
     past_only = np.where(layout.ahead, -1, layout.source)
     kept = {*plan.known_ahead, *plan.ids, *(name for table in task.joined for name in table.columns)}
+    varying = check_static(rows, plan)
+    task.counts.update(varying)
+    steady = [
+        name
+        for name in plan.static
+        if f"static {name} varies" not in varying and not is_missing(array_of(rows, name)).any()
+    ]
     columns = {}
     for name in rows.column_names:
         column = array_of(rows, name)
@@ -153,7 +160,7 @@ def _assemble(rows: pa.Table, found: Found, layout: Layout, task: _Task) -> pa.T
             columns[name] = task.grid.times(layout.step)
         elif name == PARTITION:
             columns[name] = pa.DictionaryArray.from_arrays(column.indices.take(pa.array(first)), column.dictionary)
-        elif name in plan.keys:
+        elif name in plan.keys or name in steady:
             columns[name] = take(column, first)
         elif name in plan.static:
             columns[name] = _static(column, first, found, layout)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from modelfleet.spec.fleet import FleetSpec
 
 _CONSTANT = "key columns are constant in a partition, so no model can learn from them"
+_RENAME = "rename the column in prepare, or leave one of them out"
 
 
 def findings(spec: FleetSpec) -> tuple[list[Failure], list[str]]:
@@ -57,8 +58,7 @@ def _columns(spec: FleetSpec) -> Iterator[Found]:
 def _features(spec: FleetSpec) -> Iterator[Found]:
     """Models see something, and nothing that they can't learn from."""
     declared, target = spec.declared, spec.problem.target
-    derived = (*declared.calendar, *declared.cyclic, declared.holidays)
-    if not (declared.columns or any(derived) or isinstance(spec.problem, Forecast)):
+    if not (declared.columns or declared.dated or isinstance(spec.problem, Forecast)):
         yield Failure("features", shown(spec.features), "allowed: at least one column"), None
     if target in (*declared.known_ahead, *declared.static):
         yield (
@@ -68,6 +68,10 @@ def _features(spec: FleetSpec) -> Iterator[Found]:
     for column in (*declared.known_ahead, *declared.static):
         if column in spec.partition_by:
             yield Failure("features", shown(column), "allowed: columns other than those of partition_by"), _CONSTANT
+    columns = (*declared.known_ahead, *declared.static, *spec.partition_by)
+    again = tuple(name for name in declared.dated if name in columns)
+    if again:
+        yield Failure("features", shown(again), "allowed: parts of the date that are not named like a column"), _RENAME
     if isinstance(spec.problem, Forecast):
         yield from _dates(spec, declared, spec.problem)
 

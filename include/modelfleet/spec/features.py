@@ -17,6 +17,7 @@ Statistic = Literal["mean", "sum", "min", "max", "std", "median", "count"]
 CALENDAR = ("year", "quarter", "month", "week", "day_of_year", "day", "weekday", "weekend", "hour", "minute")
 CYCLES = {"quarter": 4, "month": 12, "week": 53, "day_of_year": 366, "day": 31, "weekday": 7, "hour": 24, "minute": 60}
 """The parts of a date that come round again, with how many values they have."""
+HOLIDAY_NAMES = ("holiday", "days_to_holiday", "days_since_holiday")
 
 
 def _check_steps(steps: tuple[int, ...]) -> None:
@@ -59,6 +60,11 @@ class _Stepped(Part):
     """The column to look back on."""
     steps: Annotated[tuple[int, ...], refuse(_check_steps)]
     """How many steps (rows of the partition) back; one feature each."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The features it makes."""
+        return tuple(f"{self.column}_{type(self).__name__.lower()}_{steps}" for steps in self.steps)
 
     @classmethod
     def _named(cls, args: tuple[Any, ...], fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -106,6 +112,11 @@ class Rolling(Part):
     min_count: Annotated[int, Field(ge=1)] = 1
     """With fewer values in the window the feature is null; a count is never null."""
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The feature it makes, such as ``units_mean_28D``."""
+        return (f"{self.column}_{self.statistic}_{self.window}",)
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         if isinstance(self.window, int) and self.min_count > self.window:
@@ -129,6 +140,11 @@ class Expanding(Part):
     """The column to aggregate."""
     statistic: Literal["mean", "sum", "min", "max", "std", "count"]
     """What is computed of the values that are not null."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The feature it makes, such as ``units_expanding_mean``."""
+        return (f"{self.column}_expanding_{self.statistic}",)
 
 
 _PAST = ("lag", "difference", "rolling", "expanding")
@@ -198,6 +214,12 @@ class Features(Part):
     def columns(self) -> tuple[str, ...]:
         """The columns that rows must have, the target aside."""
         return tuple(dict.fromkeys((*self.known_ahead, *self.static, *(part.column for part in self.past))))
+
+    @property
+    def dated(self) -> tuple[str, ...]:
+        """The features made of the date."""
+        cycles = (f"{part}_{function}" for part in self.cyclic for function in ("sin", "cos"))
+        return (*self.calendar, *cycles, *(HOLIDAY_NAMES if self.holidays is not None else ()))
 
     @model_validator(mode="after")
     def _check(self) -> Self:

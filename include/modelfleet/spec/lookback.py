@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 def findings(spec: FleetSpec) -> Iterator[Found]:
     """Derived features that would read what is not known, or that no row can have."""
     problem, declared = spec.problem, spec.declared
-    seen: set[tuple[object, ...]] = set()
+    seen = {*declared.known_ahead, *declared.static, *declared.dated}
     for position, part in enumerate(declared.past):
         field = f"features.past[{position}]"
         refused = _column(spec, part)
@@ -44,10 +44,10 @@ def findings(spec: FleetSpec) -> Iterator[Found]:
                 yield from _unknown(problem, part, field)
             yield from _window(problem, part, field)
             yield from _beyond(spec, problem, part, field)
-        again = sorted(_derived(part) & seen, key=str)
+        again = seen.intersection(part.names)
         if again:
-            yield Failure(field, shown(part), "allowed: each derived feature once"), None
-        seen |= _derived(part)
+            yield Failure(field, shown(sorted(again)), "allowed: features of names that no other has"), None
+        seen.update(part.names)
     if isinstance(problem, Forecast):
         yield from _bare(declared, problem)
 
@@ -128,9 +128,9 @@ def _beyond(spec: FleetSpec, problem: Forecast, part: Derived, field: str) -> It
 
 def _bare(declared: Features, problem: Forecast) -> Iterator[Found]:
     """Of a Forecast's models each has a feature; those with none at all are forecasters, which need none."""
-    always = (*declared.known_ahead, *declared.static, *declared.calendar, *declared.cyclic, declared.holidays)
+    always = (*declared.known_ahead, *declared.static, *declared.dated)
     lags = [part for part in declared.past if isinstance(part, Lag) and part.column not in declared.known_ahead]
-    if any(always) or len(lags) < len(declared.past) or not lags or problem.strategy == "recursive":
+    if always or len(lags) < len(declared.past) or not lags or problem.strategy == "recursive":
         return
     longest = max(steps for part in lags for steps in part.steps)
     bare = [block for block in problem.blocks if block[1] > longest]
@@ -143,12 +143,3 @@ def _bare(declared: Features, problem: Forecast) -> Iterator[Found]:
             ),
             f"add a lag of at least {problem.horizon}, a Rolling, or parts of the date",
         )
-
-
-def _derived(part: Derived) -> set[tuple[object, ...]]:
-    """What tells the features of a part apart."""
-    if isinstance(part, Rolling):
-        return {(part.kind, part.column, str(part.window), part.statistic)}
-    if isinstance(part, Expanding):
-        return {(part.kind, part.column, part.statistic)}
-    return {(part.kind, part.column, steps) for steps in part.steps}

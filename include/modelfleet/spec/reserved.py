@@ -18,22 +18,24 @@ INTERNAL = ("_hash", "_partition", "_problem")
 """Columns that the platform adds to rows."""
 
 _PREDICTIONS = (
-    *("partition", "step", "prediction", "probability", "source", "model_version"),
-    *("interval", "attempt", "issued_at", "actual"),
+    *("partition", "step", "prediction", "probability", "source", "model_version", "interval", "attempt", "issued_at"),
+    *("actual", "error", "covered", "_rank"),
 )
+"""Columns of predictions, and of the views over them."""
 RESERVED = frozenset(
     (
         *INTERNAL,
         *_PREDICTIONS,
-        *("status", "reason", "message", "serves", "candidate", "candidates", "features", "model", "group", "level"),
-        *("n_rows", "n_null_target", "n_train", "n_test", "baseline_value", "baseline_status", "champion_status"),
+        *("status", "reason", "message", "serves", "level", "candidate", "candidates", "code", "features", "shared"),
+        *("model", "group", "n_folds", "n_rows", "n_null_target", "n_train", "n_test", "baseline_value"),
+        *("baseline_status", "champion_status", "fallback_status", "baseline", "champion", "fallback"),
         *("window_start", "window_end", "fit_seconds", "model_digest", "fingerprint", "trained_interval"),
-        *("trained_attempt", "baseline", "champion", "fleet", "decision", "rule", "serves_version", "mode"),
-        "champion_interval",
+        *("trained_attempt", "fleet", "decision", "rule", "serves_version", "mode", "champion_interval"),
     )
 )
 """Columns of the tables that key columns and id columns share a table with."""
 
+_PREFIXES = ("baseline_", "champion_", "fallback_")
 _RENAME = "rename the column in prepare, or in a view"
 
 
@@ -42,11 +44,11 @@ def findings(spec: FleetSpec) -> Iterator[Found]:
     own = spec.training.metrics
     builtin = metrics_of(spec.problem.kind)
     for name in own:
-        if name in builtin or name in RESERVED or name.startswith(("baseline_", "champion_", "median_")):
+        if name in builtin or name in RESERVED or name.startswith((*_PREFIXES, "median_")):
             yield Failure("training.metrics", shown(name), "allowed: names the platform does not use itself"), None
     quantiles = spec.problem.quantiles if isinstance(spec.problem, Forecast) else ()
     predicted = {*_PREDICTIONS, *map(quantile_name, quantiles)}
-    measured = {f"{prefix}{name}" for name in (*builtin, *own) for prefix in ("", "baseline_", "champion_")}
+    measured = {f"{prefix}{name}" for name in (*builtin, *own) for prefix in ("", *_PREFIXES)}
     for field, columns, taken in (
         ("partition_by", spec.partition_by, RESERVED | predicted | measured),
         ("id_columns", spec.id_columns, RESERVED | predicted | measured),

@@ -55,7 +55,7 @@ def commit(ctx: Context) -> StepResult:
     )
     record_done(ctx, status=status, rows=main, counts=rows)
     # From the manifest: when the step is repeated, its first commit stands.
-    told = {name: manifest.facts[name] for name in ("unchanged", "restated")}
+    told = {"unchanged": manifest.facts["unchanged"], "restated": manifest.facts.get("restated", [])}
     return StepResult({}, manifest.digest, {"rows": rows, **told, **_options(ctx)})
 
 

@@ -51,7 +51,9 @@ def by_table(ingested: Iterable[Ingested]) -> dict[str, list[Reading]]:
     return found
 
 
-def restated(attempt: Attempt, tables: Mapping[str, TableManifest], others: Mapping[str, Sequence[Reading]]) -> list[str]:
+def restated(
+    attempt: Attempt, tables: Mapping[str, TableManifest], others: Mapping[str, Sequence[Reading]]
+) -> list[str]:
     """The ingested intervals of which a new ingest has other rows than were known, in the order of time."""
     keys: set[str] = set()
     for name, table in tables.items():
