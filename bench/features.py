@@ -91,7 +91,14 @@ def compute(path: Path, made: Recipe) -> dict[str, float]:
     done = time.perf_counter()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     arrow, out = rows.nbytes / 2**20, matrix.nbytes / 2**20
-    return {"read": read - began, "computed": done - read, "peak": peak, "arrow": arrow, "matrix": out, "rows": len(matrix)}
+    return {
+        "read": read - began,
+        "computed": done - read,
+        "peak": peak,
+        "arrow": arrow,
+        "matrix": out,
+        "rows": len(matrix),
+    }
 
 
 def one_row(made: Recipe) -> float:
@@ -124,9 +131,13 @@ def main() -> None:
     total = {name: sum(each[name] for each in found) for name in ("read", "computed")}
     widest = {name: max(each[name] for each in found) for name in ("arrow", "matrix", "peak")}
     width = len(made.names(28))
-    print(f"{rows:,} rows x {width} features, {len(paths)} buckets, {given.processes} processes, load before {load:.1f}")
+    print(
+        f"{rows:,} rows x {width} features, {len(paths)} buckets, {given.processes} processes, load before {load:.1f}"
+    )
     print(f"wall {seconds:.1f} s; in the processes: reading {total['read']:.1f} s, features {total['computed']:.1f} s")
-    print(f"{total['computed'] / rows / width * 1e9:.1f} ns per value; MB: {', '.join(f'{k} {v:.0f}' for k, v in widest.items())}")
+    print(
+        f"{total['computed'] / rows / width * 1e9:.1f} ns per value; MB: {', '.join(f'{k} {v:.0f}' for k, v in widest.items())}"
+    )
     print(f"one row: {one_row(made):.0f} us")
 
 

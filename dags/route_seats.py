@@ -22,7 +22,7 @@ many_models(
             holidays="US",
         ),
         candidates=(
-            Candidate("statsforecast.models:SeasonalWindowAverage", params={"season_length": 7, "window_size": 4}),
+            Candidate("statsforecast.models:SeasonalNaive", params={"season_length": 7}),
             Candidate("flights.seats:ridge"),
             Candidate("flights.seats:boosted", scope="fleet"),
         ),

@@ -1,10 +1,12 @@
-"""Fixtures with MLflow registries: embedded stores made once and copied, and two real servers for the session.
+"""Fixtures with MLflow registries and packs to log: embedded stores made once and copied, and two real servers for the session.
 
 A test module that uses them says ``pytest_plugins = ["fixtures_mlflow"]``.
 """
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 
 from mlflow_servers import two_mlflow_servers
 from modelfleet import registry, settings
+from registry_bench import COLUMNS, LOADER
 
 
 @pytest.fixture(scope="session")
@@ -54,3 +57,21 @@ def mlflow_registries(request: pytest.FixtureRequest) -> str:
     """Both kinds of registry, one after the other."""
     request.getfixturevalue(f"mlflow_{request.param}")
     return str(request.param)
+
+
+@pytest.fixture
+def a_pack(tmp_path: Path) -> Callable[..., registry.PackModel]:
+    """Makes packs, each of a number that its model predicts."""
+    code = tmp_path / "code" / f"loader_{os.urandom(4).hex()}"
+    (code / "__pycache__").mkdir(parents=True)
+    (code / "__pycache__" / "stale.pyc").write_bytes(b"stale")
+    (code / "__init__.py").write_text(LOADER)
+
+    def make(number: int = 1) -> registry.PackModel:
+        folder = tmp_path / f"pack-{number}"
+        folder.mkdir(exist_ok=True)
+        (folder / "pack.json").write_text(json.dumps({"number": number}))
+        (folder / "models-000.parquet").write_bytes(b"PAR1" * number)
+        return registry.PackModel(folder, COLUMNS, required=("carrier",), code=(code,), loader_module=code.name)
+
+    return make

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import secrets
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from modelfleet import Data, Features, FleetSpec, Forecast, Lag, Regression, SqlTable, Training, keys, slices
 from modelfleet import interval as intervals
 from modelfleet.exploring.prepared import Prepared
 from modelfleet.lake import FileEntry, Lake, StepManifest, runs
+from modelfleet.series import PROBLEM, SeriesPlan, regularize
 from modelfleet.steps.inputs import code_version
 
 Json = dict[str, Any]
+KEY = "2024-03-31"
 
 
 def shops(**changes: Any) -> FleetSpec:
@@ -52,45 +59,67 @@ class Written:
     facts: Json
 
 
-def write(rows: pa.Table, spec: FleetSpec, folder: str, *, buckets: int = 3, **facts: Any) -> Written:
-    """Group rows by partition into bucket files, sorted by key and time as `dataset._gather` sorts them."""
+def write(rows: pa.Table, spec: FleetSpec, folder: str, *, buckets: int = 3, end: datetime | None = None) -> Written:
+    """Group rows by partition into bucket files, sorted as the dataset step sorts them.
+
+    :param end: make the series regular up to there, as the step does for a forecast.
+    """
     lake = Lake.open()
+    entries, treated, schema = [], Counter[str](), rows.schema
+    for number, part in enumerate(_buckets(rows, spec, buckets)):
+        if end is not None:
+            part, counts = regularize(part, SeriesPlan.of(spec, end=end, future=0))
+            treated.update(counts)
+        schema = part.schema
+        path = f"{folder}/rows-{number:05d}.parquet"
+        lake.make_folder_of(path)
+        with lake.fs.open_output_stream(path) as sink:
+            pq.write_table(part, sink, compression="zstd", row_group_size=1 << 17)
+        entries.append(lake.entry(path, part.num_rows))
+    own = (slices.PARTITION, PROBLEM)
+    return Written(
+        tuple(entries),
+        {
+            "rows": sum(entry.rows for entry in entries),
+            "schema": {field.name: str(field.type) for field in schema if field.name not in own},
+            "notes": [],
+            "treated": dict(treated),
+        },
+    )
+
+
+def _buckets(rows: pa.Table, spec: FleetSpec, buckets: int) -> Iterator[pa.Table]:
+    """By ranges of the keys' hash; sorted by it, then by time, ties by the other columns."""
     names, codes = keys.encode_columns(rows, spec.partition_by)
     hashed = [keys.hash_of(name) for name in names]
     order = sorted(range(len(names)), key=lambda place: (hashed[place], names[place]))
     rank = np.empty(len(names), np.int32)
     rank[order] = np.arange(len(names), dtype=np.int32)
-    ranks = rank[codes] if rows.num_rows else np.empty(0, np.int32)
-    dictionary = pa.array([names[place] for place in order], pa.string())
-    bucket_of = np.array([keys.bucket_of(hashed[place], buckets) for place in order], np.int64)
+    bucket_of = np.array([keys.bucket_of(hash_, buckets) for hash_ in hashed])[codes] if names else np.empty(0)
     others = [name for name in rows.column_names if name not in (*spec.partition_by, spec.time_column)]
-    by = [("_rank", "ascending"), (spec.time_column, "ascending"), *((name, "ascending") for name in others)]
-    sortable = rows.append_column("_rank", pa.array(ranks))
-    position = pa.compute.sort_indices(sortable, sort_keys=by)
-    table = rows.append_column(slices.PARTITION, pa.DictionaryArray.from_arrays(pa.array(ranks), dictionary)).take(position)
-    of_row = bucket_of[ranks[position.to_numpy()]] if rows.num_rows else np.empty(0, np.int64)
-    entries = []
     for bucket in range(buckets):
-        part = table.filter(pa.array(of_row == bucket))
-        own = part.column(slices.PARTITION).cast(pa.string()).dictionary_encode()
-        part = part.set_column(part.num_columns - 1, slices.PARTITION, own)
-        path = f"{folder}/rows-{bucket:05d}.parquet"
-        lake.make_folder_of(path)
-        with lake.fs.open_output_stream(path) as sink:
-            pq.write_table(part, sink, compression="zstd", row_group_size=1 << 17)
-        entries.append(lake.entry(path, part.num_rows))
-    schema = {field.name: str(field.type) for field in rows.schema}
-    return Written(tuple(entries), {"rows": rows.num_rows, "partitions": len(names), "schema": schema, "notes": [], **facts})
+        mine = np.flatnonzero(bucket_of == bucket)
+        part = rows.take(mine)
+        of_row = rank[codes[mine]] if len(mine) else np.empty(0, np.int32)
+        present, position = np.unique(of_row, return_inverse=True)
+        own = pa.array([names[order[place]] for place in present], pa.string())
+        key = pa.DictionaryArray.from_arrays(pa.array(position.astype(np.int32)), own)
+        by = [("_rank", "ascending"), (spec.time_column, "ascending"), *((name, "ascending") for name in others)]
+        at = pc.sort_indices(part.append_column("_rank", pa.array(of_row)), sort_keys=by)
+        yield part.append_column(slices.PARTITION, key).take(at).combine_chunks()
 
 
-def prepared(rows: pa.Table, spec: FleetSpec, key: str = "2024-03-31", *, buckets: int = 3, **facts: Any) -> Prepared:
-    """Rows as a dataset step of interval `key` leaves them."""
-    made = write(rows, spec, f"{spec.name}/train/{key}/by-hand/dataset", buckets=buckets, **facts)
+def prepared(
+    rows: pa.Table, spec: FleetSpec, key: str = KEY, *, buckets: int = 3, regular: bool = False, **facts: Any
+) -> Prepared:
+    """Rows as the dataset step of interval `key` leaves them; `regular`: as of a forecast."""
     interval = intervals.of_key(key, timezone=spec.timezone)
-    return Prepared(Lake.open(), spec, interval, "by-hand", True, made.files, made.facts)
+    folder = f"{spec.name}/train/{key}/{secrets.token_hex(4)}/dataset"
+    made = write(rows, spec, folder, buckets=buckets, end=interval.end if regular else None)
+    return Prepared(Lake.open(), spec, interval, "by-hand", True, made.files, {**made.facts, **facts})
 
 
-def train(rows: pa.Table, spec: FleetSpec, key: str = "2024-03-31", *, ingests: tuple[str, ...] = ()) -> str:
+def train(rows: pa.Table, spec: FleetSpec, key: str = KEY, *, ingests: tuple[str, ...] = ()) -> str:
     """Commit a training of which only the dataset step ran; its attempt."""
     lake = Lake.open()
     inputs = {}
@@ -109,7 +138,8 @@ def ingest(spec: FleetSpec, key: str, *, rows: int = 1) -> None:
     """Commit an ingest that says it has `rows` rows."""
     lake = Lake.open()
     attempt = _begin(lake, spec, "ingest", key, {})
-    runs.commit(lake, attempt, status="committed" if rows else "empty", steps=[], facts={"rows": {"data": rows}})
+    status = "committed" if rows else "empty"
+    runs.commit(lake, attempt, status=status, steps=[], facts={"rows": {"data": rows}, "tables": {}})
 
 
 def _begin(lake: Lake, spec: FleetSpec, pipeline: str, key: str, inputs: Json) -> runs.Attempt:
@@ -124,4 +154,3 @@ def _begin(lake: Lake, spec: FleetSpec, pipeline: str, key: str, inputs: Json) -
         inputs=inputs,
         options={},
     )
-

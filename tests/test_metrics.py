@@ -90,9 +90,7 @@ def test_forecast_equals_scikit_learn_and_utilsforecast(
     scale = metrics.scale(past, season)
     got = metrics.forecast(y, p, quantiles=quantiles, predicted=bands, scale=scale)
     assert tuple(got) == metric_names.FORECAST
-    assert {name: got[name] for name in metric_names.REGRESSION} == pytest.approx(
-        metrics.regression(y, p), nan_ok=True
-    )
+    assert {name: got[name] for name in metric_names.REGRESSION} == pytest.approx(metrics.regression(y, p), nan_ok=True)
     losses = [sk.mean_pinball_loss(y, bands[:, place], alpha=q) for place, q in enumerate(quantiles)]
     assert close(got["pinball"], float(np.mean(losses)))
 

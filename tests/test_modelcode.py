@@ -33,37 +33,58 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize(
-    "name, params, probabilities, message",
+    "name, params, problem, message",
     [
-        ("no_such_package.model:build", {}, False, "can't be imported: ModuleNotFoundError"),
-        ("author_models:no_such", {}, False, "module 'author_models' has no callable 'no_such'"),
-        ("author_models:not_callable", {}, False, "module 'author_models' has no callable 'not_callable'"),
-        ("author_models", {}, False, "module 'author_models' has no callable ''"),
-        ("author_models:raises", {}, False, "could not be called with params {}: RuntimeError: no model today"),
-        ("author_models:build", {"beta": 1}, False, r"params {'beta': 1}: TypeError"),
-        ("author_models:nothing", {}, False, "returned NoneType, which has no fit, predict, get_params, set_params"),
-        ("author_models:no_estimator", {}, False, "returned dict, which has no fit"),
-        ("author_models:a_class", {}, False, "returned the class Ridge"),
-        ("author_models:build", {}, True, "returned Pipeline, which has no predict_proba"),
+        ("no_such_package.model:build", {}, "regression", "can't be imported: ModuleNotFoundError"),
+        ("author_models:no_such", {}, "regression", "module 'author_models' has no callable 'no_such'"),
+        ("author_models:not_callable", {}, "regression", "module 'author_models' has no callable 'not_callable'"),
+        ("author_models", {}, "regression", "module 'author_models' has no callable ''"),
+        ("author_models:raises", {}, "regression", "could not be called with params {}: RuntimeError: no model today"),
+        ("author_models:build", {"beta": 1}, "regression", r"params {'beta': 1}: TypeError"),
+        ("author_models:nothing", {}, "regression", "returned NoneType, which has no fit, predict, get_params, set_params"),
+        ("author_models:no_estimator", {}, "regression", "returned dict, which has no fit"),
+        ("author_models:a_class", {}, "regression", "returned the class Ridge"),
+        ("author_models:build", {}, "classification", "returned Pipeline, which has no predict_proba"),
+        ("author_models:no_estimator", {}, "forecast", "returned dict, which has no fit, predict, get_params"),
+        ("author_forecasters:last", {}, "regression", "returned Last, which has no get_params, set_params"),
+        ("author_forecasters:mute", {}, "forecast", "returned Mute, which has no fit"),
     ],
 )
 def test_code_that_is_none_is_refused_naming_fleet_and_path(
-    name: str, params: dict[str, Any], probabilities: bool, message: str
+    name: str, params: dict[str, Any], problem: str, message: str
 ) -> None:
     with pytest.raises(ModelCodeError) as error:
-        modelcode.load(name, params, fleet="shops", probabilities=probabilities)
+        modelcode.load(name, params, fleet="shops", problem=problem)
     assert str(error.value).startswith(f"fleet 'shops': {name}")
     assert message in str(error.value)
 
 
-def test_hints_say_what_to_return() -> None:
-    for name, hint in (("logistic", None), ("build", "that predicts probabilities"), ("a_class", "Ridge(...)")):
-        if hint is None:
-            modelcode.load(f"author_models:{name}", {}, fleet="shops", probabilities=True)
-            continue
-        with pytest.raises(ModelCodeError) as error:
-            modelcode.load(f"author_models:{name}", {}, fleet="shops", probabilities=True)
-        assert hint in str(error.value.hint)
+@pytest.mark.parametrize(
+    "name, problem, hint",
+    [
+        ("build", "classification", "that predicts probabilities"),
+        ("a_class", "regression", "Ridge(...)"),
+        ("no_estimator", "forecast", "or a forecaster with fit(y, X) and predict(h, X)"),
+    ],
+)
+def test_hints_say_what_to_return(name: str, problem: str, hint: str) -> None:
+    with pytest.raises(ModelCodeError) as error:
+        modelcode.load(f"author_models:{name}", {}, fleet="shops", problem=problem)
+    assert hint in str(error.value.hint)
+
+
+@pytest.mark.parametrize(
+    "path, problem, forecasts",
+    [
+        ("author_models:logistic", "classification", False),
+        ("author_models:build", "forecast", False),
+        ("author_forecasters:last", "forecast", True),
+        ("statsforecast.models:Naive", "forecast", True),
+    ],
+)
+def test_estimators_and_for_a_forecast_forecasters_are_taken(path: str, problem: str, forecasts: bool) -> None:
+    code = modelcode.load(path, {}, fleet="shops", problem=problem)
+    assert modelcode.is_forecaster(code.estimator(7)) == forecasts
 
 
 def test_module_that_raises_is_refused_with_its_error(package: Path) -> None:
@@ -78,11 +99,11 @@ def test_module_that_raises_is_refused_with_its_error(package: Path) -> None:
 def test_hooks_of_the_same_module_are_found_and_params_passed(package: Path) -> None:
     text = "from author_models import build\ndef features(frame): return frame\ndef metrics(y_true, y_pred, frame): return {}\n"
     (package / "model.py").write_text(text)
-    code = modelcode.load("authors_shop.model:build", {"alpha": 3.0}, fleet="shops", probabilities=False)
+    code = modelcode.load("authors_shop.model:build", {"alpha": 3.0}, fleet="shops", problem="regression")
     assert code.features is not None
     assert code.metrics is not None
     assert code.estimator(1).get_params()["ridge__alpha"] == 3.0
-    without = modelcode.load("author_models:build", {}, fleet="shops", probabilities=False)
+    without = modelcode.load("author_models:build", {}, fleet="shops", problem="regression")
     assert (without.features, without.metrics) == (None, None)
 
 
@@ -161,7 +182,7 @@ ROWS = pa.table(
 
 
 def test_numbers_and_bools_become_floats_with_nulls_as_nan() -> None:
-    x = modelcode.matrix(ROWS, ("open", "n", "x"), code(), context=("store", "day"))
+    x = modelcode.matrix(ROWS, ("open", "n", "x"))
     assert isinstance(x, np.ndarray)
     assert x.dtype == np.float64
     nan = np.nan
@@ -170,34 +191,26 @@ def test_numbers_and_bools_become_floats_with_nulls_as_nan() -> None:
 
 def test_chunked_columns_become_the_same_matrix() -> None:
     chunked = pa.concat_tables([ROWS.slice(0, 1), ROWS.slice(1)])
-    one, other = (modelcode.matrix(rows, ("open", "n", "x"), code(), context=()) for rows in (ROWS, chunked))
+    one, other = (modelcode.matrix(rows, ("open", "n", "x")) for rows in (ROWS, chunked))
     np.testing.assert_array_equal(one, other)
 
 
 def test_features_that_are_not_all_numbers_become_a_frame_in_their_order() -> None:
-    x = modelcode.matrix(ROWS, ("kind", "n"), code(), context=("store", "day"))
+    x = modelcode.matrix(ROWS, ("kind", "n"))
     assert isinstance(x, pd.DataFrame)
     assert list(x.columns) == ["kind", "n"]
     assert x["kind"].tolist() == ["b", None, "c"]
 
 
-def test_features_hook_sees_context_and_features_but_no_target() -> None:
-    seen: list[list[str]] = []
-
-    def features(frame: pd.DataFrame) -> pd.DataFrame:
-        seen.append(list(frame.columns))
-        return frame[["n"]] * 2
-
-    x = modelcode.matrix(ROWS, ("n", "store"), code(features), context=("store", "day"))
-    assert seen == [["store", "day", "n"]]
-    assert x["n"].tolist()[0] == 2
+def test_frame_has_each_column_once_in_the_order_given() -> None:
+    assert list(modelcode.frame(ROWS, ("n", "store", "n")).columns) == ["n", "store"]
 
 
 @pytest.mark.parametrize("rows", [0, 2, 4])
 def test_features_hook_with_another_number_of_rows_is_refused(rows: int) -> None:
     wrong = code(lambda frame: pd.DataFrame({"n": range(rows)}))
     with pytest.raises(ModelCodeError, match=rf"features\(\) of author_models:build returned {rows} rows for 3"):
-        modelcode.matrix(ROWS, ("n",), wrong, context=("store",))
+        modelcode.authors_matrix(ROWS.select(["n"]).to_pandas(), wrong)
 
 
 def test_rows_are_taken_by_position_whatever_the_index() -> None:

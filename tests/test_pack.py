@@ -188,7 +188,10 @@ def test_written_rows_read_back(lake: Lake) -> None:
     header = pack.make_header(
         spec(),
         key_types={"store": "string"},
+        time_type="timestamp[us, tz=UTC]",
         feature_types={"a": "double", "b": "double"},
+        inputs={},
+        code=["author_models:build"],
         files=[(entry, (0, 1 << 64))],
         digest=pack.content_digest(rows),
     )

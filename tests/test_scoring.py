@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -174,7 +175,7 @@ def test_features_that_raise_cost_their_partition_alone(lake: Lake) -> None:
     rows = {row["partition"]: row for row in made.rows(0, 1 << 64).to_pylist()}
     assert (rows[key("good")]["serves"], rows[key("raises")]["serves"]) == ("model", "baseline")
     # Trained on a day on which its features did not raise.
-    rows[key("raises")] |= {name: rows[key("good")][name] for name in ("model", "model_digest", "serves")}
+    rows[key("raises")] |= {name: rows[key("good")][name] for name in ("model", "model_digest", "serves", "code", "features")}
     scored = {name: part(3, seed=7) for name in ("good", "raises")}
     _, outcomes = predict_table(Scorer(made.header), rows, bucket(scored, WITHOUT_TARGET))
     found = {row["partition"]: row for row in outcomes.to_pylist()}
@@ -185,12 +186,14 @@ def test_features_that_raise_cost_their_partition_alone(lake: Lake) -> None:
 def test_model_is_served_with_the_features_and_the_code_it_was_trained_with(lake: Lake, made: pack.Pack) -> None:
     rows = rows_of(made)
     kept = {"swapped": spec(features=("b", "a")), "hooked": spec(model="author_features:build")}
+    inputs = {**made.header.inputs}
     for name, fleet in kept.items():
-        own = train_in_lake(lake, {name: part(seed=3)}, name=name, buckets=1, of=fleet).rows(0, 1 << 64).to_pylist()[0]
-        rows[key(name)] = own
+        own = train_in_lake(lake, {name: part(seed=3)}, name=name, buckets=1, of=fleet)
+        rows[key(name)] = own.rows(0, 1 << 64).to_pylist()[0]
+        inputs |= own.header.inputs
     scored = part(5, seed=7)
     predictions, outcomes = predict_table(
-        Scorer(made.header), rows, bucket(dict.fromkeys(kept, scored), WITHOUT_TARGET)
+        Scorer(replace(made.header, inputs=inputs)), rows, bucket(dict.fromkeys(kept, scored), WITHOUT_TARGET)
     )
     assert outcomes["outcome"].to_pylist() == ["scored"] * 2
     frame = pd.DataFrame({name: scored[name] for name in ("a", "b")})
@@ -203,7 +206,7 @@ def test_model_is_served_with_the_features_and_the_code_it_was_trained_with(lake
 
 def test_kept_model_whose_code_is_gone_costs_its_partition_alone(made: pack.Pack) -> None:
     rows = rows_of(made)
-    rows[key("moody")]["candidate"] = "no_such_package:build"
+    rows[key("moody")]["code"] = "no_such_package:build"
     _, outcomes = predict_table(Scorer(made.header), rows, bucket(SCORED, WITHOUT_TARGET))
     found = {row["partition"]: row for row in outcomes.to_pylist()}
     assert (found[key("moody")]["outcome"], found[key("good")]["outcome"]) == ("failed", "scored")

@@ -10,14 +10,27 @@ from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
-import author_features
 import author_models as models
 from modelfleet import pack
 from modelfleet.errors import CorruptionError
 from modelfleet.lake import Lake
-from training_bench import DAYS, START, TRAINED, Row, champions_of, part, spec, train, train_in_lake
+from modelfleet.metric_names import REGRESSION
+from training_bench import (
+    CUTOFF,
+    DAYS,
+    SCHEMA,
+    START,
+    TRAINED,
+    Row,
+    champions_of,
+    part,
+    spec,
+    train,
+    train_in_lake,
+)
 
 HEALTHY = part(seed=1)
 BEFORE = part(20, start=START - timedelta(days=30), seed=2)
@@ -32,11 +45,23 @@ def test_champion_trained_before_the_holdout_is_measured_on_the_same_rows() -> N
     assert row["champion_mae"] == pytest.approx(np.mean(np.abs(model.predict(test) - HEALTHY["y"][TRAINED:])))
 
 
-def test_champion_that_saw_a_row_of_the_holdout_is_not_comparable() -> None:
-    for days, status in ((TRAINED, "compared"), (TRAINED + 1, "not_comparable"), (DAYS, "not_comparable")):
-        champions = champions_of(train({"S": part(days, seed=2)}))
-        row = train({"S": HEALTHY}, champions=champions)["S"]
-        assert (row["champion_status"], row["champion_mae"] is None) == (status, status != "compared"), days
+@pytest.mark.parametrize(
+    "days, status", [(TRAINED, "compared"), (TRAINED + 1, "stored"), (DAYS, "stored")], ids=["before", "one", "all"]
+)
+def test_champion_that_saw_a_row_of_the_holdout_has_the_metrics_of_its_own_training(days: int, status: str) -> None:
+    champions = champions_of(train({"S": part(days, seed=2)}, cutoff=CUTOFF - timedelta(days=7)))
+    champion = champions["store=S"]
+    row = train({"S": HEALTHY}, champions=champions)["S"]
+    assert row["champion_status"] == status
+    stored = {name: row[f"champion_{name}"] for name in REGRESSION} == {name: champion[name] for name in REGRESSION}
+    assert stored == (status == "stored")
+
+
+def test_champion_that_saw_the_holdout_and_was_never_measured_is_not_comparable() -> None:
+    champions = champions_of(train({"S": part(DAYS, seed=2)}))
+    champions["store=S"] |= dict.fromkeys(REGRESSION)
+    row = train({"S": HEALTHY}, champions=champions)["S"]
+    assert (row["champion_status"], row["champion_mae"]) == ("not_comparable", None)
 
 
 def test_champion_without_rows_to_compare_on_is_not_comparable() -> None:
@@ -78,22 +103,40 @@ def test_champion_is_measured_on_the_features_it_was_trained_with(features: tupl
 
 def test_champion_is_measured_with_the_code_it_was_trained_with() -> None:
     older = spec(model="author_features:build")
-    champions = champions_of(train({"S": BEFORE}, older, features=author_features.features))
+    champions = champions_of(train({"S": BEFORE}, older))
     row = train({"S": HEALTHY}, champions=champions)["S"]
     assert (row["status"], row["champion_status"]) == ("trained", "compared")
     assert row["champion_mae"] < row["baseline_mae"]
 
 
+WIDER = SCHEMA.append(pa.field("gone", pa.float64()))
+
+
 @pytest.mark.parametrize(
-    "change, status",
-    [({"features": '["a", "gone"]'}, "not_comparable"), ({"candidate": "no_such_package:build"}, "failed")],
-    ids=["a column that the spec dropped", "code"],
+    "features, change, status, mae",
+    [
+        (("a", "gone"), {}, "stored", 0.25),
+        (("a", "b"), {"features": "of no header"}, "stored", 0.25),
+        (("a", "b"), {"code": "no_such_package:build"}, "failed", None),
+    ],
+    ids=["a column that the spec dropped", "inputs", "code"],
 )
-def test_champion_whose_features_or_code_are_gone_is_not_compared(change: dict[str, str], status: str) -> None:
-    champions = champions_of(train({"S": BEFORE}))
-    champions["store=S"] |= change
+def test_champion_whose_features_or_code_are_gone_is_not_compared(
+    features: tuple[str, ...], change: dict[str, str], status: str, mae: float | None
+) -> None:
+    before = {"S": {**BEFORE, "gone": BEFORE["b"]}}
+    champions = champions_of(train(before, spec(features=features), schema=WIDER))
+    champions["store=S"] |= change | {"mae": 0.25}
     row = train({"S": HEALTHY}, champions=champions)["S"]
-    assert (row["status"], row["champion_status"]) == ("trained", status)
+    assert (row["status"], row["champion_status"], row["champion_mae"]) == ("trained", status, mae)
+
+
+@pytest.mark.parametrize("same_code, status", [(True, "compared"), (False, "stored")])
+def test_champion_with_features_of_code_that_changed_is_not_compared(same_code: bool, status: str) -> None:
+    champions = champions_of(train({"S": BEFORE}, spec(model="author_features:build")))
+    champions["store=S"]["mae"] = 9.5
+    row = train({"S": HEALTHY}, champions=champions, same_code=same_code)["S"]
+    assert (row["champion_status"], row["champion_mae"] == 9.5) == (status, status == "stored")
 
 
 FLEET_PARTS = {f"S{n}": part(seed=n) for n in range(6)}

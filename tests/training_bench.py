@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,12 +11,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-import author_models
 from modelfleet import Classification, Data, FleetSpec, Regression, SqlTable, Training, keys, modelcode, pack, slices
+from modelfleet import interval as intervals
 from modelfleet.dataset import Columns
 from modelfleet.lake import FileEntry, Lake
 from modelfleet.lake.buckets import BucketPlace, BucketResult
-from modelfleet.training import BucketTask, BucketTrainer, BucketWork, TrainingPlan
+from modelfleet.matrices import Inputs
+from modelfleet.spec.training import HOLDOUT
+from modelfleet.training import BucketTask, BucketTrainer, BucketWork, GroupFiles, TrainingPlan
 
 START = datetime(2013, 2, 1, tzinfo=UTC)
 CUTOFF = datetime(2013, 3, 1, tzinfo=UTC)
@@ -30,6 +33,8 @@ SCHEMA = pa.schema(
         ("y", pa.float64()),
     ]
 )
+INPUTS: dict[str, Inputs] = {}
+"""Of every plan made here, by their id, as the header of a champion's pack keeps them."""
 Part = dict[str, list[Any]]
 Row = dict[str, Any]
 
@@ -52,10 +57,16 @@ def classification(**changes: Any) -> FleetSpec:
     return spec(problem=Classification(target="y", **changes), model="author_models:logistic")
 
 
-def plan(of: FleetSpec | None = None, *, attempt: str = "attempt", cutoff: datetime = CUTOFF) -> TrainingPlan:
+def plan(
+    of: FleetSpec | None = None, *, attempt: str = "attempt", cutoff: datetime = CUTOFF, **others: Any
+) -> TrainingPlan:
+    """The plan of a training whose holdout begins at `cutoff`."""
     fleet = of if of is not None else spec()
+    end = cutoff + intervals.duration(fleet.training.holdout or HOLDOUT)
     columns = Columns.of(fleet, with_target=True)
-    return TrainingPlan.of(fleet, columns, cutoff=cutoff, interval="2013-03-12", attempt=attempt)
+    made = TrainingPlan.of(fleet, columns, end=end, interval="2013-03-12", attempt=attempt, **others)
+    INPUTS.update({inputs.id: inputs for inputs in (made.inputs, made.shared_inputs)})
+    return made
 
 
 def part(days: int = DAYS, *, start: datetime = START, seed: int = 0, **changes: Any) -> Part:
@@ -96,9 +107,13 @@ def bucket(parts: Mapping[str, Part], schema: pa.Schema = SCHEMA) -> pa.Table:
     return rows.append_column(slices.PARTITION, partition).combine_chunks()
 
 
-def code_of(settled: TrainingPlan, **hooks: Callable[..., Any]) -> modelcode.ModelCode:
-    build = getattr(author_models, settled.model.partition(":")[2])
-    return modelcode.ModelCode(settled.model, build, hooks.get("features"), hooks.get("metrics"), settled.params)
+def codes_of(settled: TrainingPlan, **hooks: Callable[..., Any]) -> dict[str, modelcode.ModelCode]:
+    """The author's code of every candidate, with hooks given here instead of those of its module."""
+    found = {
+        learner.name: modelcode.imported(learner.path, learner.params, fleet=settled.columns.fleet)
+        for learner in settled.learners
+    }
+    return {name: replace(code, **hooks) for name, code in found.items()}
 
 
 def train(
@@ -108,11 +123,12 @@ def train(
     champions: Mapping[str, Row] | None = None,
     schema: pa.Schema = SCHEMA,
     cutoff: datetime = CUTOFF,
+    same_code: bool = True,
     **hooks: Callable[..., Any],
 ) -> dict[str, Row]:
     """The pack rows of a bucket, by store."""
-    settled = plan(of, cutoff=cutoff)
-    trainer = BucketTrainer(settled, code_of(settled, **hooks), champions or {})
+    settled = plan(of, cutoff=cutoff, same_code=same_code)
+    trainer = BucketTrainer(settled, codes_of(settled, **hooks), champions or {}, INPUTS)
     rows = trainer.rows(bucket(parts, schema), KEY_FIELDS).to_pylist()
     assert [row["partition"] for row in rows] == [key(row["store"]) for row in rows]
     found = {row["store"]: row for row in rows}
@@ -152,13 +168,32 @@ def train_in_lake(
     return pack_of(lake, results, buckets=buckets, of=fleet, path=f"{place.folder}/pack.json")
 
 
-def pack_of(lake: Lake, results: Sequence[BucketResult], *, buckets: int, of: FleetSpec, path: str) -> pack.Pack:
+def pack_of(
+    lake: Lake,
+    results: Sequence[BucketResult],
+    *,
+    buckets: int,
+    of: FleetSpec,
+    path: str,
+    schema: pa.Schema = SCHEMA,
+    settled: TrainingPlan | None = None,
+    grouped: GroupFiles | None = None,
+) -> pack.Pack:
+    """The pack of the buckets' files and the groups', as the step of training makes it."""
+    made = settled if settled is not None else plan(of)
+    groups = grouped if grouped is not None else GroupFiles()
+    needed = dict.fromkeys((*made.inputs.needs, *made.shared_inputs.needs))
+    own = {*of.partition_by, of.problem.target}
     header = pack.make_header(
         of,
-        key_types={"store": "string"},
-        feature_types=dict.fromkeys(of.columns, "double"),
+        key_types=dict.fromkeys(of.partition_by, "string"),
+        time_type=str(schema.field(of.time_column).type),
+        feature_types={name: str(schema.field(name).type) for name in needed if name not in own},
+        inputs={inputs.id: inputs.to_json() for inputs in (made.inputs, made.shared_inputs)},
+        code=[learner.path for learner in made.learners],
         files=[(result.files["pack"], keys.bucket_range(result.bucket, buckets)) for result in results],
-        digest=slices.combine(result.facts["digest"] for result in results),
+        groups=groups.pack,
+        digest=slices.combine([*(result.facts["digest"] for result in results), *groups.digests]),
     )
     lake.write_once(path, header.to_json())
     return pack.Pack.in_lake(lake, path, digest=pack.header_digest(header.to_json()))

@@ -9,10 +9,11 @@ from enum import StrEnum, auto
 from functools import wraps
 from itertools import groupby
 from pathlib import Path
-from typing import Annotated, Any, ParamSpec
+from typing import TYPE_CHECKING, Annotated, Any, Literal, ParamSpec
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -20,6 +21,10 @@ from modelfleet import settings
 from modelfleet.errors import ModelfleetError
 from modelfleet.plan import PIPELINES, Step, plan, steps_of
 from modelfleet.spec import FleetSpec, loader
+
+if TYPE_CHECKING:
+    from modelfleet.steps import RunRef
+    from modelfleet.steps.backfilling import Outcome
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Train, gate, promote, score and watch many models.")
 out, err = Console(), Console(stderr=True)
@@ -84,6 +89,103 @@ def run(
             out.print(f"[yellow]{pipeline}[/yellow]: {exc.message}")
             continue
         _run_pipeline(spec, pipeline, ref)
+
+
+@app.command()
+@_reported
+def backfill(
+    fleet: Fleet,
+    first: Annotated[str, typer.Option("--from", help="The first interval's key, its last day or hour: 2013-09-01.")],
+    last: Annotated[str, typer.Option("--to", help="The last interval's key.")],
+    pipeline: Annotated[
+        list[Pipeline] | None,
+        typer.Option(help="Only this pipeline; may be repeated. Default: ingest, and score where it follows ingest."),
+    ] = None,
+    train: Annotated[
+        bool, typer.Option("--train", help="Train and promote, too, at the ticks of schedule.train.")
+    ] = False,
+    as_of: Annotated[
+        bool,
+        typer.Option("--as-of", help="Score with the newest champion of the interval or an earlier one, not today's."),
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the runs; make none.")] = False,
+) -> None:
+    """Run past intervals as the schedule would have, going on past failures."""
+    from modelfleet.steps.backfilling import carry_out, decide
+
+    spec = _spec(fleet)
+    planned = decide(spec, first, last, pipelines=[str(name) for name in pipeline or ()], train=train)
+    if dry_run:
+        for each in planned:
+            out.print(f"{each.pipeline:8}{each.interval}", highlight=False)
+        return
+    outcomes: list[Outcome] = []
+    for outcome in carry_out(spec, planned, lambda ref: _run_announced(spec, ref), as_of=as_of):
+        outcomes.append(outcome)
+        if outcome.status != "done":
+            out.print(f"[yellow]{outcome.planned.pipeline}[/yellow] {outcome.planned.interval}: ", end="")
+            out.print(outcome.message, markup=False, highlight=False)
+    _print_outcomes(fleet, outcomes)
+    if any(outcome.status == "failed" for outcome in outcomes):
+        raise typer.Exit(1)
+
+
+def _run_announced(spec: FleetSpec, ref: RunRef) -> None:
+    out.print(f"[bold]{ref.pipeline} {ref.interval}[/bold]", highlight=False)
+    _run_pipeline(spec, ref.pipeline, ref)
+
+
+def _print_outcomes(fleet: str, outcomes: Iterable[Outcome]) -> None:
+    table = Table("pipeline", "interval", "outcome", "seconds", "because", title=f"{fleet}: backfill")
+    for outcome in outcomes:
+        row = (outcome.planned.pipeline, outcome.planned.interval, outcome.status, f"{outcome.seconds:.1f}")
+        table.add_row(*row, escape(outcome.message.partition("\n")[0]))
+    out.print(table)
+
+
+@app.command()
+@_reported
+def new(
+    name: Annotated[str, typer.Argument(help="The new fleet's name, and that of the package of its model code.")],
+    kind: Annotated[
+        Literal["forecast", "regression", "classification"], typer.Option(help="What it predicts.")
+    ] = "forecast",
+    from_csv: Annotated[
+        Path | None, typer.Option(help="Its rows, read in place. Default: a table of a database.")
+    ] = None,
+    time: Annotated[str | None, typer.Option(help="The column of dates or times. Default: guessed.")] = None,
+    target: Annotated[str | None, typer.Option(help="The column to predict. Default: guessed.")] = None,
+    key: Annotated[
+        list[str] | None, typer.Option(help="A column of whose values each gets its own model; may be repeated.")
+    ] = None,
+    freq: Annotated[
+        str | None, typer.Option(help="The step of a forecast: D, h, W-MON, MS ... Default: guessed.")
+    ] = None,
+    horizon: Annotated[int | None, typer.Option(help="How many steps to forecast.", min=1)] = None,
+) -> None:
+    """Write a first draft of a fleet: its file, model code, and a test that passes."""
+    from modelfleet import scaffold
+
+    made = scaffold.new(
+        name,
+        kind,
+        dags=settings.dags_folder(),
+        csv=from_csv,
+        time=time,
+        target=target,
+        keys=key or (),
+        freq=freq,
+        horizon=horizon,
+    )
+    for file in made.files:
+        out.print(f"[green]wrote[/green]  {escape(str(file))}", highlight=False, soft_wrap=True)
+    for what, value in made.taken.items():
+        out.print(f"[green]{what:9}[/green]{escape(value)}", highlight=False, soft_wrap=True)
+    for note in made.notes:
+        out.print(f"[yellow]note[/yellow]     {escape(note)}", highlight=False, soft_wrap=True)
+    out.print("Next:")
+    for command in made.commands:
+        out.print(f"  {escape(command)}", highlight=False, soft_wrap=True)
 
 
 @app.command(name="plan")
@@ -217,6 +319,42 @@ def explain(
             if value is not None:
                 table.add_row(name, _text(value))
         out.print(table)
+
+
+@app.command()
+@_reported
+def profile(
+    fleet: Fleet,
+    interval: Annotated[
+        str | None, typer.Option(help="The interval's last day or hour. Default: of the latest training, else ingest.")
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option("--out", help="The HTML file. Default: in the folder reports of MODELFLEET_HOME.")
+    ] = None,
+    sample_rows: Annotated[
+        int, typer.Option(min=1, help="How many rows stand for all in distributions, outliers and correlations.")
+    ] = 100_000,
+) -> None:
+    """Look at the prepared data before modelling it: an HTML report, and what stands out."""
+    from modelfleet import exploring
+    from modelfleet.exploring.findings import findings, summary
+
+    spec = _spec(fleet)
+    with _progress(next(step for step in steps_of(spec, "train") if step.name == "dataset")) as report:
+        found = exploring.explore(spec, interval, sample_rows=sample_rows, progress=report)
+        written = exploring.write_report(found, file)
+    table = Table(
+        show_header=False, title=f"{fleet}: the data up to {found.prepared.interval.key}", title_justify="left"
+    )
+    for what, text in summary(found):
+        table.add_row(what, escape(text))
+    out.print(table)
+    standing_out = findings(found)
+    for finding in standing_out[:10]:
+        out.print(f"[bold]{finding.level:8}[/bold] {escape(finding.text)}", highlight=False)
+    if len(standing_out) > 10:
+        out.print(f"and {len(standing_out) - 10} more in the report")
+    out.print(f"report   {written}", markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command()

@@ -41,7 +41,7 @@ _UNDIGESTED = (HASH, MODEL, "fit_seconds", "candidates", "trained_attempt", "mes
 class PackHeader:
     """What the reader of a pack must know. `digest` is of the content alone: same models, same digest.
 
-    `spec` is that of the training. A kept champion may be of an earlier one, so its row says which code and which `inputs`
+    `spec` is that of the training, as JSON text, since the order of tables counts. A kept champion may be of an earlier one, so its row says which code and which `inputs`
     (by their id, in the column `features`) are its own; `features` and `code` are those of all models together. `groups`
     are the files of models over many partitions.
     """
@@ -56,7 +56,7 @@ class PackHeader:
     features: tuple[str, ...]
     feature_types: Mapping[str, str]
     target: str
-    spec: Mapping[str, Any]
+    spec: str
     inputs: Mapping[str, Any]
     code: tuple[str, ...]
     groups: tuple[FileEntry, ...]
@@ -87,7 +87,7 @@ class PackHeader:
         """The spec of the training."""
         from modelfleet.spec import FleetSpec
 
-        return FleetSpec.model_validate(self.spec)
+        return FleetSpec.from_json(self.spec)
 
     @cached_property
     def all_inputs(self) -> dict[str, Inputs]:
@@ -311,7 +311,7 @@ def make_header(
         features=tuple(feature_types),
         feature_types=dict(feature_types),
         target=spec.problem.target,
-        spec=spec.content(),
+        spec=spec.canonical(),
         inputs=dict(inputs),
         code=tuple(dict.fromkeys(code)),
         groups=tuple(groups),

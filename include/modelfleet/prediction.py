@@ -64,14 +64,15 @@ def raised(exc: BaseException) -> str:
 def fit(build: Callable[[], Any], x: modelcode.Matrix, y: np.ndarray, weights: np.ndarray | None = None) -> Any:
     """A fresh estimator, fitted.
 
-    :raises NoModelError: when building or fitting it raises.
+    :param weights: the rows' sample weights, shape (rows,).
+    :raises NoModelError: when building or fitting it raises, or it takes no weights.
     """
+    from modelfleet.forecasting.weights import fit_estimator  # whose package imports this module
+
     try:
-        estimator = build()
-        estimator.fit(x, y)
+        return fit_estimator(build(), x, y, weights)
     except (Exception, SystemExit) as exc:
         raise NoModelError("failed", Reason.FIT_RAISED, raised(exc)) from exc
-    return estimator
 
 
 def dump(model: object) -> tuple[bytes, str]:

@@ -135,8 +135,9 @@ class TestFleet:
 
         assert ingest.dump() == {"start": None, "train_only": False}
         assert ingest.get_param("start").schema["format"] == "date"
-        for name in ("train", "promote", "score"):
+        for name in ("train", "promote"):
             assert shops[name].params.dump() == {"force": False}
+        assert shops["score"].params.dump() == {"force": False, "as_of": False}
 
     @pytest.mark.parametrize(
         "error, action",

@@ -16,12 +16,7 @@ from modelfleet.forecasting import naive, naive_quantiles
 
 KINDS = ("seasonal_naive", "last", "mean", "drift")
 QUANTILES = (0.025, 0.1, 0.5, 0.9, 0.975)
-VALUES = (
-    st.floats(-1e3, 1e3)
-    | st.floats(-1e12, 1e12)
-    | st.floats(-1e-9, 1e-9)
-    | st.integers(0, 3).map(float)
-)
+VALUES = st.floats(-1e3, 1e3) | st.floats(-1e12, 1e12) | st.floats(-1e-9, 1e-9) | st.integers(0, 3).map(float)
 SERIES = st.lists(VALUES, min_size=2, max_size=60) | st.tuples(VALUES, st.integers(2, 40)).map(
     lambda pair: [pair[0]] * pair[1]
 )
@@ -76,7 +71,9 @@ def test_naive_forecast_equals_statsforecast(kind: Any, values: list[float], hor
         *(pytest.param(kind, [], 7, [np.nan] * 3, id=f"{kind} of nothing") for kind in KINDS),
     ],
 )
-def test_naive_forecast_of_short_series_is_as_defined(kind: Any, values: list[float], season: int, wanted: list) -> None:
+def test_naive_forecast_of_short_series_is_as_defined(
+    kind: Any, values: list[float], season: int, wanted: list
+) -> None:
     np.testing.assert_array_equal(naive(kind, np.array(values, dtype=float), 3, season), wanted)
 
 

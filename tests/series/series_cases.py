@@ -81,35 +81,47 @@ def on_clock(wall: pd.DatetimeIndex, zone: str) -> pd.DatetimeIndex:
     return zoned.tz_convert("UTC")
 
 
-def reference(rows: pd.DataFrame, steps: pd.DatetimeIndex, *, end: pd.Timestamp, future: int, missing: str) -> pd.DataFrame:
-    """One partition's series, made plainly.
+def reference(
+    rows: pd.DataFrame, steps: pd.DatetimeIndex, *, cutoff: pd.Timestamp, future: int, missing: str
+) -> tuple[pd.DataFrame, dict[str, list[Any]]]:
+    """One partition's series, made plainly, and the times that are wrong: off the grid, repeated, without a target.
 
-    `rows` have the columns store, t, category (static), promo (known ahead), visitors, units, looked_up (promo by a table).
+    `rows` have the columns t, category (static), promo (known ahead), visitors and units. `steps` go on beyond the
+    cutoff, the first step of the future.
     """
+    after = steps[steps >= cutoff][future]
+    rows = rows[rows.t < after]
     one = rows[rows.t.isin(steps)].drop_duplicates("t", keep="first").set_index("t")
-    past = one[one.index < end]
+    past = one[one.index < cutoff]
     begins = past.units.first_valid_index()
-    ahead = steps[steps >= end][:future]
-    history = steps[(steps < end) & (steps >= begins)] if begins is not None else steps[:0]
-    if begins is None and not future:
-        history = steps[steps < end][-1:]
-    out = one.reindex(history.append(ahead))
-    out["store"] = rows.store.iloc[0]
+    history = steps[:0] if begins is None else steps[(steps >= begins) & (steps < cutoff)]
+    stands_in = begins is None and not future and bool((rows.t < cutoff).any())
+    ahead = steps[(steps >= cutoff) & (steps < after)] if len(rows) else steps[:0]
+    out = one.reindex((steps[steps < cutoff][-1:] if stands_in else history).append(ahead))
     out.loc[ahead, ["units", "visitors"]] = math.nan
-    if begins is not None:
-        if missing == "zero":
-            out.loc[history, "units"] = out.loc[history, "units"].fillna(0.0)
-        if missing == "previous":
-            out.loc[history, "units"] = out.loc[history, "units"].ffill()
-    given = set(one.index)
-    last = past.category.iloc[-1] if len(past) else None
-    previous = last if begins is None else None
-    for moment in out.index:
-        own = one.category.get(moment)
-        if moment in given and not (own is None and moment >= end):
-            previous = own
-        elif moment >= end and len(past):
-            out.loc[moment, "category"] = last
-        else:
-            out.loc[moment, "category"] = previous if previous is not None or begins is not None else one.category.iloc[0]
-    return out.reset_index(names="t")
+    gone = [moment for moment in history if pd.isna(out.units[moment])]
+    if missing != "reject":
+        filled = out.loc[history, "units"]
+        out.loc[history, "units"] = filled.fillna(0.0) if missing == "zero" else filled.ffill()
+    wrong = {
+        "off": list(rows.t[~rows.t.isin(steps)]),
+        "repeated": sorted(rows.t[rows.t.isin(steps) & rows.t.duplicated()].unique()),
+        "missing": gone if missing == "reject" else [],
+        "empty": [cutoff] if stands_in else [],
+    }
+    out["category"] = _category(rows, one, out.index, cutoff)
+    return out.reset_index(names="t"), wrong
+
+
+def _category(rows: pd.DataFrame, one: pd.DataFrame, moments: pd.DatetimeIndex, cutoff: pd.Timestamp) -> list[Any]:
+    """The static column: of the row before; beyond the end of the last row before it."""
+    before = rows[rows.t < cutoff]
+    known = one[one.index < cutoff].category if (one.index < cutoff).any() else before.category
+    last = known.iloc[-1] if len(known) else None
+    previous, found = (last if len(known) or not len(rows) else rows.category.iloc[0]), []
+    for moment in moments:
+        if moment in one.index:
+            previous = one.category[moment]
+        inherits = moment not in one.index or previous is None
+        found.append(last if moment >= cutoff and len(known) and inherits else previous)
+    return found

@@ -45,6 +45,12 @@ START = Param(
     title="Interval's start",
     description="First day of a longer interval, such as 2013-01-01 for a bulk load. Empty: one period of the schedule",
 )
+AS_OF = Param(
+    False,
+    type="boolean",
+    title="With the champion of that time",
+    description="The newest version promoted for this interval or an earlier one, rather than today's champion",
+)
 TRAIN_ONLY = Param(
     False, type="boolean", title="For training only", description="Do not score this interval (bulk loads of history)"
 )
@@ -107,7 +113,8 @@ def _schedule(spec: FleetSpec, name: Pipeline, assets: FleetAssets) -> Any:
 def _params(name: Pipeline) -> dict[str, Param]:
     if name == "ingest":
         return {"start": START, "train_only": TRAIN_ONLY}
-    return {"force": Param(False, type="boolean", title=FORCE[name])}
+    force = {"force": Param(False, type="boolean", title=FORCE[name])}
+    return {**force, "as_of": AS_OF} if name == "score" else force
 
 
 def _records(spec: FleetSpec, name: Pipeline, steps: Sequence[Step], assets: FleetAssets) -> list[TaskRecord]:

@@ -22,19 +22,20 @@ _LEAST = 20
 """Correlations of fewer pairs say nothing."""
 
 
-def role(spec: FleetSpec, column: str) -> str:
-    """What the fleet uses a column for."""
+def roles(spec: FleetSpec) -> dict[str, str]:
+    """What the fleet uses each column for; a column of several uses has the first of them."""
+    found: dict[str, str] = {}
     for name, columns in (
         ("target", (spec.problem.target,)),
         ("key", spec.partition_by),
         ("time", (spec.time_column,)),
         ("id", spec.id_columns),
-        ("weight", (spec.training.weight,)),
+        ("weight", (spec.training.weight,) if spec.training.weight else ()),
         ("feature", spec.columns),
     ):
-        if column in columns:
-            return name
-    return "other"
+        for column in columns:
+            found.setdefault(column, name)
+    return found
 
 
 def describe(
@@ -44,7 +45,7 @@ def describe(
 
     :param nulls: exact, of all `rows`; NaN is counted in the sample, since no footer knows of it.
     :returns: `column`, `role`, `type`, `missing` (rows of all), `share` (missing), `distinct` (in the sample), `common`
-        (share of the commonest value), `low`, `median`, `high`, `outliers` (share of the sample), `below`, `above` (the
+        (share of the commonest value), `low`, `median`, `high`, `outliers` (share of the sample), `infinite` (values in the sample), `below`, `above` (the
         fences), `pearson`, `spearman`, `within` (inside partitions), `explained` (share of the target's variation that
         lies between a text's values), `blank` (sampled partitions in which it is always missing).
     """
@@ -53,9 +54,10 @@ def describe(
     spec = prepared.spec
     target = as_float(sample[spec.problem.target])
     within = _residuals(series.index["target"].to_numpy(), series)
+    role_of = roles(spec)
     lines = []
     for column in prepared.columns:
-        line = {"column": column, "role": role(spec, column), "type": prepared.facts["schema"][column]}
+        line = {"column": column, "role": role_of.get(column, "other"), "type": prepared.facts["schema"][column]}
         values = sample[column]
         numbers = as_float(values)
         line |= _missing(values, nulls.get(column, 0), rows)
@@ -70,7 +72,7 @@ def describe(
 
 _NAMES = (
     *("column", "role", "type", "missing", "share", "distinct", "common", "low", "median", "high"),
-    *("outliers", "below", "above", "pearson", "spearman", "within", "explained", "blank"),
+    *("outliers", "infinite", "below", "above", "pearson", "spearman", "within", "explained", "blank"),
 )
 
 
@@ -92,7 +94,7 @@ def _spread(numbers: np.ndarray) -> dict[str, object]:
 
     known = numbers[np.isfinite(numbers)]
     if len(known) == 0:
-        return {}
+        return {"infinite": int(np.isinf(numbers).sum())}
     lower, median, upper = np.quantile(known, [0.25, 0.5, 0.75])
     below, above = lower - FENCE * (upper - lower), upper + FENCE * (upper - lower)
     # With half of the values equal there are no fences: everything else would lie outside.
@@ -101,6 +103,7 @@ def _spread(numbers: np.ndarray) -> dict[str, object]:
         "low": known.min(),
         "median": median,
         "high": known.max(),
+        "infinite": int(np.isinf(numbers).sum()),
         "outliers": float(outside.mean()),
         "below": below,
         "above": above,
@@ -108,13 +111,10 @@ def _spread(numbers: np.ndarray) -> dict[str, object]:
 
 
 def _with_target(values: pd.Series, numbers: np.ndarray | None, target: np.ndarray | None) -> dict[str, object]:
-    import pandas as pd
-
     if target is None:
         return {}
     if numbers is not None:
-        pairs = pd.DataFrame({"x": numbers, "y": target})
-        return {name: _correlation(pairs, name) for name in ("pearson", "spearman")}
+        return {"pearson": _correlation(numbers, target), "spearman": _correlation(numbers, target, ranked=True)}
     if values.nunique() > _CATEGORIES:
         return {}
     return {"explained": between_share(values.astype(str).where(values.notna()), target)}
@@ -137,13 +137,23 @@ def between_share(groups: pd.Series, values: np.ndarray) -> float:
     return max(0.0, 1 - (inside / (len(frame) - count)) / (total / (len(frame) - 1)))
 
 
-def _correlation(pairs: pd.DataFrame, method: str) -> float:
+def _correlation(x: np.ndarray, y: np.ndarray, *, ranked: bool = False) -> float:
+    """Pearson's, or Spearman's of what is `ranked`; NaN where the pairs are few, or one side does not vary."""
+    import numpy as np
+    from scipy.stats import rankdata  # type: ignore[import-untyped]
+
+    both = np.isfinite(x) & np.isfinite(y)
+    x, y = x[both], y[both]
+    if len(x) < _LEAST or _is_constant(x) or _is_constant(y):
+        return float("nan")
+    return float(np.corrcoef(rankdata(x), rankdata(y))[0, 1] if ranked else np.corrcoef(x, y)[0, 1])
+
+
+def _is_constant(values: np.ndarray) -> bool:
+    """Also where only rounding tells its values apart, as it does after a mean is taken off."""
     import numpy as np
 
-    pairs = pairs[np.isfinite(pairs["x"]) & np.isfinite(pairs["y"])]
-    if len(pairs) < _LEAST or pairs["x"].nunique() < 2 or pairs["y"].nunique() < 2:
-        return float("nan")
-    return float(pairs["x"].corr(pairs["y"], method="spearman" if method == "spearman" else "pearson"))
+    return bool(np.ptp(values) <= 1e-12 * max(1.0, float(np.abs(values).max())))
 
 
 def _residuals(values: np.ndarray, series: SeriesSample) -> np.ndarray:
@@ -156,12 +166,10 @@ def _residuals(values: np.ndarray, series: SeriesSample) -> np.ndarray:
 
 
 def _within(series: SeriesSample, column: str, residuals: np.ndarray) -> float:
-    import pandas as pd
-
     numbers = as_float(series.rows[column])
     if numbers is None:
         return float("nan")
-    return _correlation(pd.DataFrame({"x": _residuals(numbers, series), "y": residuals}), "pearson")
+    return _correlation(_residuals(numbers, series), residuals)
 
 
 def outlying_targets(series: SeriesSample) -> tuple[pd.DataFrame, float]:

@@ -18,6 +18,15 @@ _MANY_MISSING = 0.2
 _MANY_OUTLIERS = 0.01
 _MANY_ZEROS = 0.5
 _NAMED = 5
+WORDS = {
+    "leading": "rows were left out, since their series has no target yet",
+    "missing_dates": "dates of series have no row or no target",
+    "filled_dates": "dates of series had no row or no target and were filled",
+    "off_grid": "rows are not on the grid of the series' freq",
+    "duplicates": "rows have the time of another row of their series",
+    "beyond_horizon": "rows lie beyond the horizon and were left out",
+}
+"""What the dataset step's counts of series mean; those of treatments are named by the treatment: drop units."""
 _LEVELS = ("problem", "warning", "note")
 
 
@@ -46,7 +55,9 @@ def _of_target(p: Profile) -> Iterator[Finding]:
         yield Finding("problem", f"the target {target!r} is infinite in {_n(count('infinite_targets'), 'row')}")
     if count("null_targets"):
         text = f"the target {target!r} is missing in {_share(count('null_targets'), rows, 'row')}"
-        policy = f"are dealt with by missing={problem.missing!r}" if isinstance(problem, Forecast) else "are not trained on"
+        policy = (
+            f"are dealt with by missing={problem.missing!r}" if isinstance(problem, Forecast) else "are not trained on"
+        )
         yield Finding("warning", f"{text}; they {policy}")
     if p.partitions["low"].min() == p.partitions["high"].max():
         yield Finding("problem", f"the target {target!r} is {p.partitions['low'].min():g} in every row that has one")
@@ -63,18 +74,23 @@ def _of_partitions(p: Profile) -> Iterator[Finding]:
     short = p.short[p.short["targets"] > 0]
     if len(silent) and len(silent) < total:
         yield Finding("problem", f"{_share(len(silent), total, 'partition')} without any target: {_named(silent)}")
-    for problem, count in p.troubled.items():
-        there = p.partitions[p.partitions["problem"] == problem]
-        yield Finding("problem", f"{_share(int(count), total, 'partition')}: {problem}: {_named(there)}")
+    if len(p.troubled):
+        one = p.troubled.iloc[0]
+        text = (
+            f"{_share(len(p.troubled), total, 'partition')} with a problem in their series, such as {one['partition']}:"
+        )
+        yield Finding("problem", f"{text} {one['problem']}")
     if len(short):
-        text = f"{_share(len(short), total, 'partition')} with fewer than {least} rows with a target get no model of"
+        text = f"{_share(len(short), total, 'partition')} short: fewer than {least} rows with a target, so no model of"
         yield Finding("warning", f"{text} their own: {_named(short)}")
     if len(p.new):
-        text = f"{_share(len(p.new), total, 'partition')} begin in the last {p.holdout.words}, the holdout: no row to"
-        yield Finding("warning", f"{text} fit on lies before it: {_named(p.new)}")
+        text = (
+            f"{_share(len(p.new), total, 'partition')} new: their first target lies in the last {p.holdout.words}, the"
+        )
+        yield Finding("warning", f"{text} holdout, so there is none to fit on: {_named(p.new)}")
     if len(p.ended):
-        text = f"{_share(len(p.ended), total, 'partition')} have no row in the last {p.holdout.words}: their models"
-        yield Finding("warning", f"{text} can't be measured there: {_named(p.ended)}")
+        text = f"{_share(len(p.ended), total, 'partition')} ended: no target in the last {p.holdout.words}, the holdout, so"
+        yield Finding("warning", f"{text} there is none to measure a model on: {_named(p.ended)}")
     if len(p.constant) and len(p.constant) < total:
         text = f"{_share(len(p.constant), total, 'partition')} with a target that never changes: {_named(p.constant)}"
         yield Finding("warning", text)
@@ -83,21 +99,28 @@ def _of_partitions(p: Profile) -> Iterator[Finding]:
 
 
 def _of_rows(p: Profile) -> Iterator[Finding]:
-    gaps, twins, step = p.count("gaps"), p.count("duplicates"), p.clock.step_name
+    gaps, twins = p.count("gaps"), p.count("duplicates")
+    late = p.holdout.end - 1 - int(p.partitions["last_step"].max())
+    if late > 0 and p.count("targets"):
+        last = moment(p.partitions["last"].max())
+        text = f"the last target is of {last}, {p.clock.steps_in_words(late)} before the end of the interval"
+        yield Finding("warning", text)
     with_gaps = p.partitions[p.partitions["gaps"] > 0].sort_values("gaps", ascending=False, kind="stable")
     if p.is_forecast and gaps:
-        text = f"{gaps:,} {step}s without a row in {_share(len(with_gaps), len(p.partitions), 'partition')}"
+        text = f"{p.clock.steps_in_words(gaps)} without a target in {_share(len(with_gaps), len(p.partitions), 'partition')}"
         yield Finding("warning", f"{text}: {_named(with_gaps)}")
     if p.is_forecast and twins:
-        text = f"{_n(twins, 'row')} with the key and time of another row: a forecast needs one row a {step}"
+        text = (
+            f"{_n(twins, 'row')} with the key and time of another row: a forecast needs one row a {p.clock.step_name}"
+        )
         yield Finding("problem", f"{text}; declare a Dedupe")
     elif twins:
         yield Finding("note", f"{_share(twins, p.rows, 'row')} with the key and time of another row")
     if p.measured.identical:
         yield Finding("warning", f"{_share(p.measured.identical, p.rows, 'row')} equal another row in every column")
-    for name, count in (p.prepared.facts.get("series") or {}).items():
-        if count:
-            yield Finding("note", f"when the series were made regular: {name} {count:,}")
+    for what, count in p.treated.items():
+        if count and what in WORDS:
+            yield Finding("note", f"{count:,} {WORDS[what]}")
 
 
 def _of_columns(p: Profile) -> Iterator[Finding]:
@@ -105,6 +128,9 @@ def _of_columns(p: Profile) -> Iterator[Finding]:
     empty = used[used["distinct"] == 0]
     if len(empty):
         yield Finding("problem", f"{_columns(empty)} without any value")
+    infinite = used[used["infinite"] > 0]
+    if len(infinite):
+        yield Finding("problem", f"{_columns(infinite)} with infinite values")
     constant = used[(used["distinct"] == 1) & (used["share"] == 0)]
     if len(constant):
         yield Finding("warning", f"{_columns(constant)} with one value only")
@@ -130,16 +156,19 @@ def summary(profile: Profile) -> list[tuple[str, str]]:
     p = profile
     least = p.prepared.spec.training.min_rows
     first, last = p.partitions["first"].min(), p.partitions["last"].max()
-    gaps = int((p.partitions["gaps"] > 0).sum())
+    gaps, missing = int((p.partitions["gaps"] > 0).sum()), p.clock.steps_in_words(p.count("gaps"))
     return [
         ("rows", f"{p.rows:,} from {moment(first)} to {moment(last)}"),
         ("partitions", f"{len(p.partitions):,} by {', '.join(p.prepared.spec.partition_by)}"),
         ("short", f"{len(p.short):,} with fewer than {least} rows with a target"),
-        ("new", f"{len(p.new):,} that begin in the last {p.holdout.words}"),
-        ("ended", f"{len(p.ended):,} without a row in the last {p.holdout.words}"),
-        ("gaps", f"{p.count('gaps'):,} {p.clock.step_name}s without a row, in {gaps:,} partitions"),
+        ("new", f"{len(p.new):,} whose first target lies in the last {p.holdout.words}"),
+        ("ended", f"{len(p.ended):,} without a target in the last {p.holdout.words}"),
+        ("gaps", f"{missing} without a target, in {gaps:,} partitions" if gaps else "none"),
         ("no target", _share(p.count("null_targets"), p.rows, "row")),
-        ("duplicates", f"{p.count('duplicates'):,} rows with the key and time of another; {p.measured.identical:,} equal"),
+        (
+            "duplicates",
+            f"{_n(p.count('duplicates'), 'row')} with the key and time of another; {p.measured.identical:,} equal",
+        ),
     ]
 
 

@@ -47,7 +47,8 @@ ul.findings .note { border-color: #9aa5b1; }
 {% endfor %}</nav>
 <h2 id="findings">What stands out</h2>
 {% if findings %}<ul class="findings">
-{% for finding in findings %}<li class="{{ finding.level }}"><span class="level">{{ finding.level }}</span> {{ finding.text }}</li>
+{% for finding in findings %}<li class="{{ finding.level }}"><span class="level">{{ finding.level }}</span>
+{{ finding.text }}</li>
 {% endfor %}</ul>{% else %}<p>Nothing does.</p>{% endif %}
 {% for section in sections %}
 <section>

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from modelfleet import engine, slices
 from modelfleet.exploring.clock import Clock
 from modelfleet.exploring.prepared import Prepared
+from modelfleet.series import PROBLEM
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
     from modelfleet.lake import FileEntry
 
-PROBLEM = "_problem"
-"""Where the dataset step says what is wrong with a partition's series, if it does."""
 CALENDAR = {"weekday": 7, "month": 12, "hour": 24}
 _HOUR = 3_600_000_000
 
@@ -30,17 +29,19 @@ class Measured:
     """What the pass found.
 
     :ivar partitions: a row each, in the order of the keys' hash: `partition`, `bucket` and `start` (where its rows lie),
-        `rows`, `null_targets`, `infinite_targets`, `zero_targets`, `first`, `last` (wall time), `first_step`,
-        `last_step`, `gaps` (steps without a row between first and last), `longest_gap` (steps), `duplicates` (rows with
-        the time of the row before), `mean`, `squares` (sum of squared deviations from it), `low`, `high` of the finite
-        targets, and `problem`.
+        `rows`, `null_targets`, `infinite_targets`, `zero_targets`, `duplicates` (rows with the time of the row before),
+        `first`, `last` (wall time), `first_step`, `last_step`, `gaps` (steps between them without a row), `longest_gap`
+        (steps), all five of the rows with a target (of all rows, where none has one); of the finite targets how many there
+        are (`targets`), `mean`, `squares` (sum of squared deviations from it), `low`, `high`; and `problem`.
     :ivar days: by wall day since 1970: `rows`, `targets` (finite ones) and their `total`.
     :ivar calendar: by part of the date, arrays of finite targets and their total.
     :ivar identical: rows equal to another of the same partition and time in every column.
+    :ivar kind: the type of the time column.
     """
 
     partitions: pd.DataFrame
     days: pd.DataFrame
+    kind: pa.DataType
     calendar: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
     identical: int = 0
 
@@ -51,6 +52,7 @@ class _Bucket:
 
     keys: list[str]
     starts: np.ndarray
+    kind: pa.DataType
     local: np.ndarray
     instants: np.ndarray
     steps: np.ndarray
@@ -80,18 +82,22 @@ def measure(prepared: Prepared, *, progress: engine.Progress | None = None) -> M
 
     clock = Clock.of(prepared.spec)
     calendar = {part: (np.zeros(size), np.zeros(size)) for part, size in CALENDAR.items()}
-    parts, days, identical = [], pd.DataFrame(), 0
+    parts, problems, days, identical = [], list[str | None](), pd.DataFrame(), 0
     for number, entry in enumerate(prepared.files):
         if entry.rows:
             bucket = _read(prepared, entry, clock)
-            twin = bucket.inner & (np.diff(bucket.instants, prepend=bucket.instants[:1]) == 0)
+            twin = bucket.inner & (bucket.instants == np.roll(bucket.instants, 1))
             parts.append(_count(bucket, twin).assign(bucket=number))
+            problems += bucket.problems
+            kind = bucket.kind
             days = _days(bucket).add(days, fill_value=0.0) if len(days) else _days(bucket)
             _add_calendar(bucket, calendar)
             identical += _identical(prepared, entry, np.flatnonzero(twin))
         if progress is not None:
             progress("count", number + 1, len(prepared.files))
-    return Measured(pd.concat(parts, ignore_index=True), days, calendar, identical)
+    table = pd.concat(parts, ignore_index=True)
+    table["problem"] = pd.Series(problems, dtype=object)  # here, for pandas is slow to join columns of None
+    return Measured(table, days, kind, calendar, identical)
 
 
 def read_columns(prepared: Prepared, entry: FileEntry, columns: list[str]) -> pa.Table:
@@ -111,22 +117,24 @@ def as_numbers(column: pa.ChunkedArray) -> np.ndarray:
 
 def _read(prepared: Prepared, entry: FileEntry, clock: Clock) -> _Bucket:
     import numpy as np
+    import pyarrow.parquet as pq
 
     time, target = prepared.spec.time_column, prepared.spec.problem.target
-    names = list(dict.fromkeys((slices.PARTITION, time, target)))
-    rows = read_columns(prepared, entry, names + ([PROBLEM] if PROBLEM in prepared.facts["schema"] else []))
+    with prepared.lake.open_input(entry.path) as file:
+        reader = pq.ParquetFile(file, read_dictionary=[slices.PARTITION])
+        judged = PROBLEM in reader.schema_arrow.names
+        rows = reader.read([slices.PARTITION, time, target, *([PROBLEM] if judged else [])])
     bounds = slices.bounds(rows)
     starts = np.array([start for _, start, _ in bounds], np.int64)
-    local, instants = clock.local(rows.column(time)), clock.instants(rows.column(time))
-    problems = rows.column(PROBLEM).take(starts).to_pylist() if PROBLEM in rows.column_names else [None] * len(bounds)
     return _Bucket(
         keys=[key for key, _, _ in bounds],
         starts=starts,
-        local=local,
-        instants=instants,
-        steps=clock.steps(local, instants),
+        kind=rows.column(time).type,
+        local=clock.local(rows.column(time)),
+        instants=slices.wall_times(rows.column(time)),
+        steps=clock.steps(rows.column(time)),
         target=as_numbers(rows.column(target)),
-        problems=problems,
+        problems=rows.column(PROBLEM).take(starts).to_pylist() if judged else [None] * len(bounds),
     )
 
 
@@ -137,9 +145,6 @@ def _count(b: _Bucket, twin: np.ndarray) -> pd.DataFrame:
     def total(flags: np.ndarray) -> np.ndarray:
         return np.add.reduceat(flags.astype(np.int64), b.starts)
 
-    last = b.starts + b.lengths - 1
-    stride = np.where(b.inner, np.diff(b.steps, prepend=b.steps[:1]), 0)
-    expected = b.steps[last] - b.steps[b.starts]  # steps after the first
     return pd.DataFrame(
         {
             "partition": b.keys,
@@ -148,17 +153,35 @@ def _count(b: _Bucket, twin: np.ndarray) -> pd.DataFrame:
             "null_targets": total(np.isnan(b.target)),
             "infinite_targets": total(np.isinf(b.target)),
             "zero_targets": total(b.target == 0),
-            "first": b.local[b.starts],
-            "last": b.local[last],
-            "first_step": b.steps[b.starts],
-            "last_step": b.steps[last],
-            "gaps": np.maximum(expected - total(stride > 0), 0),
-            "longest_gap": np.maximum(np.maximum.reduceat(stride, b.starts) - 1, 0),
             "duplicates": total(twin),
+            **_times(b),
             **_moments(b),
-            "problem": pd.Series(b.problems, dtype=object),
         }
     )
+
+
+def _times(b: _Bucket) -> dict[str, np.ndarray]:
+    """When a partition's rows with a target lie, and how many steps between the first and the last have none."""
+    import numpy as np
+
+    finite = np.isfinite(b.target)
+    silent = np.add.reduceat(finite.astype(np.int64), b.starts) == 0
+    shown = finite | np.repeat(silent, b.lengths)
+    lengths = np.add.reduceat(shown.astype(np.int64), b.starts)
+    ends = np.cumsum(lengths)
+    first, last = ends - lengths, ends - 1
+    steps, local = b.steps[shown], b.local[shown]
+    stride = np.diff(steps, prepend=steps[:1])
+    stride[first] = 0
+    seen = np.add.reduceat((stride > 0).astype(np.int64), first)
+    return {
+        "first": local[first],
+        "last": local[last],
+        "first_step": steps[first],
+        "last_step": steps[last],
+        "gaps": np.maximum(steps[last] - steps[first] - seen, 0),
+        "longest_gap": np.maximum(np.maximum.reduceat(stride, first) - 1, 0),
+    }
 
 
 def _moments(b: _Bucket) -> dict[str, np.ndarray]:
@@ -205,10 +228,10 @@ def _add_calendar(b: _Bucket, calendar: dict[str, tuple[np.ndarray, np.ndarray]]
 
     finite = np.isfinite(b.target)
     value = np.where(finite, b.target, 0.0)
-    for part, (known, total) in calendar.items():
+    for part, sums in calendar.items():
         code = calendar_part(b.local, part)
-        known += np.bincount(code, finite, len(known))
-        total += np.bincount(code, value, len(total))
+        for total, weights in zip(sums, (finite, value), strict=True):
+            np.add(total, np.bincount(code, weights, len(total)), out=total)
 
 
 def calendar_part(local: np.ndarray, part: str) -> np.ndarray:

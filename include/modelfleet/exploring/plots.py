@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from modelfleet.exploring.profile import Profile
@@ -14,8 +15,10 @@ if TYPE_CHECKING:
 BLUE, ORANGE, GREY = "#2563a8", "#d97706", "#9aa5b1"
 _POINTS = 400
 """About as many points a line of time has; more are drawn together into weeks, months or years."""
+_PERIODS = {"day": 1, "week": 7, "month": 30}
 _SERIES = 9
 _SERIES_POINTS = 2_000
+_FEW = 60
 
 
 def div(figure: Any, name: str, height: int) -> str:
@@ -41,7 +44,7 @@ def script() -> str:
 
 
 def over_time(profile: Profile) -> Any:
-    """Rows, mean target and partitions between their first and last row, by day or a longer period."""
+    """Rows, mean target and partitions between their first and last target, by day or a longer period."""
     import numpy as np
     import plotly.graph_objects as go  # type: ignore[import-untyped]
     from plotly.subplots import make_subplots  # type: ignore[import-untyped]
@@ -60,13 +63,15 @@ def over_time(profile: Profile) -> Any:
         subplot_titles=(
             f"Rows per {word}",
             f"Mean {profile.prepared.spec.problem.target} per {word}",
-            "Partitions between their first and last row",
+            "Partitions between their first and last target",
         ),
     )
     figure.add_trace(go.Bar(x=table.index, y=table["rows"], marker_color=BLUE, name="rows"), row=1, col=1)
     mean = table["total"] / table["targets"].where(table["targets"] > 0)
     figure.add_trace(go.Scatter(x=table.index, y=mean, line_color=ORANGE, name="mean target"), row=2, col=1)
-    figure.add_trace(go.Scatter(x=table.index, y=alive, line_color=BLUE, name="partitions", fill="tozeroy"), row=3, col=1)
+    figure.add_trace(
+        go.Scatter(x=table.index, y=alive, line_color=BLUE, name="partitions", fill="tozeroy"), row=3, col=1
+    )
     return figure.update_layout(showlegend=False)
 
 
@@ -77,12 +82,10 @@ def _periods(days: pd.DataFrame) -> tuple[str, pd.DataFrame]:
     table = days.copy()
     table.index = pd.to_datetime(table.index.to_numpy().astype("M8[D]").astype("M8[s]"))
     span = (table.index[-1] - table.index[0]).days + 1
-    for word, freq, length in (("day", "D", 1), ("week", "W-MON", 7), ("month", "MS", 30), ("year", "YS", 365)):
-        if span / length <= _POINTS or word == "year":
-            break
+    word = next((word for word, length in _PERIODS.items() if span / length <= _POINTS), "year")
     if word == "week":
-        return word, table.resample(freq, label="left", closed="left").sum()
-    return word, table.resample(freq).sum()
+        return word, table.resample("W-MON", label="left", closed="left").sum()
+    return word, table.resample({"day": "D", "month": "MS", "year": "YS"}[word]).sum()
 
 
 def rows_per_partition(profile: Profile) -> Any:
@@ -96,7 +99,7 @@ def rows_per_partition(profile: Profile) -> Any:
     edges = np.geomspace(low, high + 1, 25) if wide else np.linspace(low, high + 1, min(25, high - low + 2))
     edges = np.unique(np.round(edges)).astype(int)
     counts, _ = np.histogram(rows, edges)
-    labels = [f"{a:,}" if b == a + 1 else f"{a:,} to {b - 1:,}" for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    labels = [f"{a:,}" if b == a + 1 else f"{a:,} to {b - 1:,}" for a, b in pairwise(edges)]
     figure = go.Figure(go.Bar(x=labels, y=counts, marker_color=BLUE))
     return figure.update_layout(xaxis={"title": "rows", "type": "category"}, yaxis_title="partitions")
 
@@ -145,9 +148,13 @@ def examples(profile: Profile) -> Any:
     figure = make_subplots(rows=down, cols=across, subplot_titles=titles, vertical_spacing=0.3 / down)
     for place, key in enumerate(chosen):
         one = profile.series.index[profile.series.index["partition"] == key].tail(_SERIES_POINTS)
-        mode = "lines" if profile.is_forecast else "markers"
+        mode = "markers" if not profile.is_forecast else "lines" if len(one) > _FEW else "lines+markers"
         line = go.Scatter(
-            x=one["local"], y=one["target"], mode=mode, line={"color": BLUE, "width": 1}, marker={"color": BLUE, "size": 3}
+            x=one["local"],
+            y=one["target"],
+            mode=mode,
+            line={"color": BLUE, "width": 1},
+            marker={"color": BLUE, "size": 3},
         )
         figure.add_trace(line, row=place // across + 1, col=place % across + 1)
     figure.update_annotations(font_size=11)
@@ -174,5 +181,3 @@ def _short(text: str) -> str:
     """For a title, whose text plotly would read as HTML."""
     text = text if len(text) <= 48 else "…" + text[-47:]
     return text.replace("&", "&amp;").replace("<", "&lt;")
-
-

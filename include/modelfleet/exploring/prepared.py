@@ -11,6 +11,7 @@ from modelfleet.errors import DataError, bounded
 from modelfleet.interval import Interval
 from modelfleet.lake import FileEntry, Lake, RunManifest, StepManifest, runs
 from modelfleet.lake.runs import Json
+from modelfleet.steps import restating
 from modelfleet.steps.inputs import code_version, training_span
 from modelfleet.steps.runner import open_context, open_run, run_step
 from modelfleet.warehouse import Warehouse
@@ -84,12 +85,9 @@ def _is_current(lake: Lake, spec: FleetSpec, trained: RunManifest) -> bool:
     if (trained.spec_digest, trained.code_version) != (spec.digest, code_version(spec)):
         return False
     span = training_span(spec, trained.interval)
-    now = {
-        f"ingest/{run.interval.key}": run.digest
-        for run in runs.all_committed(lake, spec.name, "ingest")
-        if run.interval.overlaps(span) and run.interval.utc[1] <= span.utc[1]
-    }
-    return now == {name: used["digest"] for name, used in trained.inputs.items() if name.startswith("ingest/")}
+    ingested = runs.all_committed(lake, spec.name, "ingest")
+    within = [run for run in ingested if run.interval.overlaps(span) and run.interval.utc[1] <= span.utc[1]]
+    return restating.content(restating.pin(spec.name, within, ingested)) == restating.content(trained.inputs)
 
 
 def _prepare(lake: Lake, spec: FleetSpec, interval: Interval, progress: engine.Progress | None) -> Prepared:

@@ -59,7 +59,7 @@ class Profile:
 
     @cached_property
     def holdout(self) -> Holdout:
-        return Holdout.of(self.prepared.spec, self.prepared.interval)
+        return Holdout.of(self.prepared.spec, self.prepared.interval, self.measured.kind)
 
     @property
     def short(self) -> pd.DataFrame:
@@ -68,15 +68,15 @@ class Profile:
 
     @property
     def new(self) -> pd.DataFrame:
-        """Partitions that begin in the holdout."""
-        found = self.partitions
-        return found[self.holdout.begins_in_it(found["first_step"].to_numpy(), found["first"].to_numpy())]
+        """Partitions whose first target lies in the holdout."""
+        found = self.partitions[self.partitions["targets"] > 0]
+        return found[self.holdout.holds(found["first_step"].to_numpy(), found["first"].to_numpy())]
 
     @property
     def ended(self) -> pd.DataFrame:
-        """Partitions without a row in the holdout."""
-        found = self.partitions
-        return found[~self.holdout.begins_in_it(found["last_step"].to_numpy(), found["last"].to_numpy())]
+        """Partitions without a target in the holdout."""
+        found = self.partitions[self.partitions["targets"] > 0]
+        return found[~self.holdout.holds(found["last_step"].to_numpy(), found["last"].to_numpy())]
 
     @property
     def constant(self) -> pd.DataFrame:
@@ -85,10 +85,17 @@ class Profile:
         return found[(found["low"] == found["high"]) & (found["targets"] > 1)]
 
     @property
-    def troubled(self) -> pd.Series:
-        """The partitions by the problem that the dataset step saw in their series."""
-        counts: pd.Series = self.partitions["problem"].value_counts()
-        return counts
+    def troubled(self) -> pd.DataFrame:
+        """Partitions in whose series the dataset step saw a problem."""
+        return self.partitions[self.partitions["problem"].notna()]
+
+    @property
+    def treated(self) -> dict[str, int]:
+        """What the dataset step did to the rows and found in the series, as its facts say: what, and how many."""
+        found: dict[str, int] = {}
+        for name in ("treated", "treatments", "series"):
+            found |= {str(what): int(count) for what, count in (self.prepared.facts.get(name) or {}).items()}
+        return found
 
     @property
     def between(self) -> float:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 SERIES = 200
 """At most so many whole series."""
+_LEAST_SERIES = 20
+"""However long they are, so many are drawn, if there are."""
 _CELLS = 20_000_000
 """Rows times columns of a sample, so that wide tables fit into memory."""
 _ROW_GROUPS = 256
@@ -67,11 +69,12 @@ def sample_rows(
     import pyarrow.parquet as pq
 
     columns = list(prepared.columns)
-    chance = np.random.default_rng(_SEED)
-    groups = [found.groups[number] for number in np.sort(chance.permutation(len(found.groups))[:_ROW_GROUPS])]
+    shuffled = np.random.default_rng(_SEED).permutation(len(found.groups))
+    groups = [found.groups[number] for number in np.sort(shuffled[:_ROW_GROUPS])]
     ends = np.cumsum([rows for _, _, rows in groups])
     total = int(ends[-1])
-    picked = np.sort(chance.choice(total, bounded_rows(wanted, len(columns), total), replace=False, shuffle=False))
+    size = bounded_rows(wanted, len(columns), total)
+    picked = np.sort(np.random.default_rng(_SEED).choice(total, size, replace=False, shuffle=False))
     of_group = np.split(picked, np.searchsorted(picked, ends[:-1]))
     parts: list[pa.Table] = []
     for entry, members in groupby(zip(groups, ends, of_group, strict=True), key=lambda member: member[0][0]):
@@ -116,9 +119,9 @@ def sample_series(prepared: Prepared, partitions: pd.DataFrame, wanted: int, *, 
     import pyarrow as pa
 
     wanted = bounded_rows(wanted, len(prepared.columns), prepared.rows)
-    most = max(wanted // 20, 1)
     eligible = partitions[partitions["targets"] >= least]
     eligible = (eligible if len(eligible) else partitions).head(SERIES)
+    most = max(wanted // min(len(eligible), _LEAST_SERIES), 1)
     running = eligible["rows"].clip(upper=most).cumsum()
     eligible = eligible[(running <= wanted) | (running == running.iloc[0])]
     indices, rows = [], []
@@ -141,12 +144,11 @@ def _index(rows: pa.Table, prepared: Prepared) -> pd.DataFrame:
     import pandas as pd
 
     clock, time = Clock.of(prepared.spec), rows.column(prepared.spec.time_column)
-    local = clock.local(time)
     return pd.DataFrame(
         {
             "partition": rows.column(slices.PARTITION)[0].as_py(),
-            "local": local,
-            "step": clock.steps(local, clock.instants(time)),
+            "local": clock.local(time),
+            "step": clock.steps(time),
             "target": as_numbers(rows.column(prepared.spec.problem.target)),
         }
     )

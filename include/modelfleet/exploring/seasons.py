@@ -1,4 +1,4 @@
-"""Seasonality: the mean target by weekday, month and hour, how much of a partition's variation they explain, and autocorrelation."""
+"""Seasonality: the mean target by weekday, month and hour, how much they explain inside partitions, and autocorrelation."""
 
 from __future__ import annotations
 
@@ -50,11 +50,13 @@ class Autocorrelation:
 
     @property
     def strongest(self) -> int | None:
-        """The lag from 2 whose median stands out above both neighbours the highest; None where none is above 0.1."""
+        """The lag from 2 whose median stands out above both neighbours the highest, with three quarters of the partitions
+        above 0.1; None where there is none.
+        """
         import numpy as np
 
         inner = self.median[1:-1]
-        peaks = np.flatnonzero((inner > self.median[:-2]) & (inner > self.median[2:]) & (inner > 0.1))
+        peaks = np.flatnonzero((inner > self.median[:-2]) & (inner > self.median[2:]) & (self.lower[1:-1] > 0.1))
         return int(peaks[inner[peaks].argmax()]) + 2 if len(peaks) else None
 
 

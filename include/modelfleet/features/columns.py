@@ -19,11 +19,10 @@ class Coded:
 
     @classmethod
     def of(cls, column: pa.ChunkedArray) -> Coded:
-        kind = column.type
-        encoded = column if pa.types.is_dictionary(kind) else column.dictionary_encode()
-        whole = encoded.unify_dictionaries().combine_chunks()
-        if isinstance(whole, pa.ChunkedArray):  # of no chunk
-            return cls(np.zeros(0, dtype=np.int64), pa.array([], kind.value_type if encoded is column else kind))
+        coded = pa.types.is_dictionary(column.type)
+        if len(column) == 0:
+            return cls(np.zeros(0, dtype=np.int64), pa.array([], column.type.value_type if coded else column.type))
+        whole = (column if coded else column.dictionary_encode()).unify_dictionaries().combine_chunks()
         return cls(whole.indices.cast(pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False), whole.dictionary)
 
     def spread(self, per_value: np.ndarray, null: float) -> np.ndarray:

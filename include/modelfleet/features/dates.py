@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from modelfleet.errors import DataError, Failure
-from modelfleet.features.columns import Coded, named
+from modelfleet.features.columns import Coded, named, pick
 from modelfleet.spec.base import Findings
 from modelfleet.spec.features import CYCLES, Holidays
 from modelfleet.spec.values import shown
@@ -40,15 +40,20 @@ _PARTS = {
 class Dates:
     """The times of rows, on the wall clock of a timezone."""
 
-    def __init__(self, times: pa.ChunkedArray, timezone: str, fleet: str = "") -> None:
-        """Times are dates or naive timestamps, which are wall time already, or instants.
+    def __init__(self, rows: pa.Table, time: str, timezone: str, fleet: str) -> None:
+        """:param time: a column of dates or naive timestamps, which are wall time already, or of instants.
 
         :raises DataError: for any other type, and nulls.
         """
+        times = pick(rows, time, fleet)
         if not (pa.types.is_date(times.type) or pa.types.is_timestamp(times.type)):
-            raise DataError(f"{named(fleet)}the time column is of type {times.type}; allowed are dates and timestamps")
+            raise DataError(
+                f"{named(fleet)}time column {time!r} is of type {times.type}; allowed are dates and timestamps"
+            )
         if times.null_count:
-            raise DataError(f"{named(fleet)}the time column is null in {times.null_count:,} of {len(times):,} rows")
+            raise DataError(
+                f"{named(fleet)}time column {time!r} is null in {times.null_count:,} of {len(times):,} rows"
+            )
         self._coded = Coded.of(times)
         self._wall = _wall(self._coded.values, timezone)
 

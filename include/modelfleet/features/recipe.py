@@ -255,7 +255,7 @@ class Recipe:
         declared = self.declared
         if not (declared.calendar or declared.cyclic or declared.holidays):
             return
-        dates = Dates(pick(rows, time, self.fleet), self.timezone, self.fleet)
+        dates = Dates(rows, time, self.timezone, self.fleet)
         yield from (dates.part(name) for name in declared.calendar)
         for name in declared.cyclic:
             yield from dates.cycle(name)

@@ -121,7 +121,7 @@ class Forecaster:
 
 
 def _digest(y: np.ndarray) -> bytes:
-    return hashlib.blake2b(y, digest_size=12).digest()
+    return hashlib.blake2b(y.tobytes(), digest_size=12).digest()
 
 
 def _check(values: np.ndarray, shape: tuple[int, ...], horizon: int) -> None:

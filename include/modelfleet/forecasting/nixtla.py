@@ -28,9 +28,7 @@ def is_nixtla(model: Any) -> bool:
 
 
 def _lineage(model: Any) -> set[str]:
-    return {
-        kind.__name__ for kind in type(model).__mro__ if kind.__module__.partition(".")[0] == "statsforecast"
-    }
+    return {kind.__name__ for kind in type(model).__mro__ if kind.__module__.partition(".")[0] == "statsforecast"}
 
 
 @dataclass

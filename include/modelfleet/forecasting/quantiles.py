@@ -36,7 +36,9 @@ class Residuals:
         is nothing known, and that error stands. The errors are signed: a forecast that is too low moves all quantiles up.
 
         Few folds give few errors for one step. Each step then takes in those of the steps around it, as many as it needs
-        for `LEAST_ERRORS`, or for its outermost quantile not to be the outermost error.
+        for `LEAST_ERRORS`, or for its outermost quantile not to be the outermost error. Errors of one fold that hang
+        together tell less than as many that do not: where errors add up from step to step, 4 folds of 7 steps cover 72%
+        instead of 80%, and 8 folds 77% (simulated).
 
         :param errors: truth minus forecast, shape (folds, horizon); NaN where there is none.
         :param quantiles: between 0 and 1, rising.

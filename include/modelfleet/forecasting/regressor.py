@@ -27,14 +27,17 @@ class Recipe(Protocol):
     """What the recursion needs of `modelfleet.features.Recipe`."""
 
     @property
-    def target(self) -> str:
-        """The column that is forecast."""
+    def target(self) -> str | None:
+        """The column that is forecast, if any feature looks back on it."""
 
-    def past_row(self, history: Mapping[str, np.ndarray]) -> np.ndarray:
-        """The features that look back, of the row after `history`, as one row of the matrix; others are NaN."""
+    def known(self, ahead: int = 1) -> np.ndarray:
+        """Which columns of the matrix do not look back on what is unknown when a forecast is issued; bools."""
 
     def recursed(self) -> np.ndarray:
-        """The places in the row of the features that look back on the target."""
+        """The places in a row, one step ahead, of the features that look back on the target."""
+
+    def past_row(self, history: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Those features, in that order, of the row after `history`."""
 
 
 @dataclass
@@ -118,7 +121,10 @@ class RecursiveRegressor:
     def forecast(self, recipe: Recipe, x: Matrix, y: np.ndarray, origin: int, horizon: int) -> np.ndarray:
         """The steps from row `origin` on; float64, shape (horizon,).
 
-        :param x: the matrix of one step ahead, an ndarray; rows from `origin` on give all but what looks back on the target.
+        What looks back on other columns stays as it is at the first step: their values after it are as unknown as the
+        target's, and nothing predicts them.
+
+        :param x: the matrix of one step ahead, an ndarray; rows after `origin` give what is known ahead.
         :param y: the target; only values before row `origin` are read.
         :raises NoModelError: when the estimator raises, or gives what is not finite; when the matrix is the author's own.
         """
@@ -126,11 +132,13 @@ class RecursiveRegressor:
             told = "a recursive forecast needs declared features alone: leave out features(frame), or forecast directly"
             raise NoModelError("failed", Reason.PREDICTION_INVALID, told)
         rows = np.array(_all_there(x[origin : origin + horizon], horizon))
+        unknown, places = ~recipe.known(1), recipe.recursed()
+        rows[1:, unknown] = rows[0, unknown]
+        if recipe.target is None or not len(places):
+            return predict(self.estimator, rows, "forecast")[0]
         known = np.concatenate([y[:origin], np.empty(horizon)])
-        places = recipe.recursed()
         for step in range(horizon):
-            if len(places):
-                rows[step, places] = recipe.past_row({recipe.target: known[: origin + step]})[places]
+            rows[step, places] = recipe.past_row({recipe.target: known[: origin + step]})
             known[origin + step] = predict(self.estimator, rows[step : step + 1], "forecast")[0][0]
         return known[origin:]
 

@@ -48,7 +48,9 @@ def weight_argument(estimator: Any) -> str | None:
     if WEIGHT in parameters:
         return WEIGHT
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
-        inner = next((getattr(estimator, name) for name in _WRAPPED if getattr(estimator, name, None) is not None), None)
+        inner = next(
+            (getattr(estimator, name) for name in _WRAPPED if getattr(estimator, name, None) is not None), None
+        )
         return None if inner is None else weight_argument(inner)
     return None
 

@@ -9,6 +9,7 @@ wrong one.
 from modelfleet.registry.client import ensure
 from modelfleet.registry.production import (
     champion,
+    champion_as_of,
     history,
     publish,
     rollback,
@@ -25,6 +26,7 @@ __all__ = [
     "Release",
     "TrainingVersion",
     "champion",
+    "champion_as_of",
     "ensure",
     "history",
     "log_training",

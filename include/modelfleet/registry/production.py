@@ -26,6 +26,7 @@ from modelfleet.settings import RegistryRole
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import RegisteredModel
 
+ROLLED_BACK = "rolled back"
 _TRAIL = "champion_trail"
 _TRAIL_LENGTH = 40  # moves kept; a tag's value is bounded (5000 characters on older servers)
 
@@ -68,6 +69,31 @@ def champion(fleet: str) -> FleetVersion | None:
         model = registered_model(registry, fleet)
         number = champion_alias(model)
         return None if number is None else replace(_published(registry, fleet, number), is_champion=True)
+
+
+def champion_as_of(fleet: str, key: str) -> FleetVersion | None:
+    """The newest version promoted for `key` or an earlier interval: the champion of that time, going by the data.
+
+    When it was promoted does not matter, so that history can be trained and scored belatedly. A version that was rolled
+    back does not count, unless it was promoted again. None where there is none.
+
+    :raises UnavailableError: the registry can't be reached.
+    :raises CorruptionError: a version that served is none Modelfleet published.
+    """
+    with connect("production") as registry:
+        model = registered_model(registry, fleet)
+        number = champion_alias(model)
+        if model is None or number is None:
+            return None
+        records = {
+            int(version.version): as_record(version, champion=number) for version in all_versions(registry, fleet)
+        }
+        for candidate in sorted(_served(records, _trail(model), number), reverse=True):
+            if candidate in records:
+                version = _published(registry, fleet, candidate)
+                if _last_hour(version.interval) <= _last_hour(key):
+                    return records[candidate]
+        return None
 
 
 def set_champion(fleet: str, version: int, *, expected: int | None, force: bool = False) -> None:
@@ -118,7 +144,7 @@ def rollback(fleet: str, to: int | None = None) -> tuple[int, int]:
             )
         if goal == current:
             raise ConflictError(f"fleet {fleet!r}: version {goal} is the champion already")
-        _move(registry, model, _published(registry, fleet, goal), "rolled back")
+        _move(registry, model, _published(registry, fleet, goal), ROLLED_BACK)
         return current, goal
 
 
@@ -142,6 +168,23 @@ def versions(fleet: str, role: RegistryRole = "production") -> list[FleetVersion
             return []
         number = champion_alias(model)
         return [as_record(version, champion=number) for version in all_versions(registry, fleet)]
+
+
+def _served(versions: Mapping[int, FleetVersion], trail: list[ChampionMove], champion: int) -> set[int]:
+    """The versions that were ever the champion, but for those rolled back since. The trail alone is bounded."""
+    before = {number: version.previous_champion for number, version in versions.items()}
+    served = {champion, *(number for number, previous in before.items() if previous)}
+    served |= {previous for previous in before.values() if previous}
+    for move in trail:
+        if move.why == ROLLED_BACK and move.from_version is not None and move.to_version < move.from_version:
+            served.discard(move.from_version)
+        served.add(move.to_version)
+    return served
+
+
+def _last_hour(key: str) -> str:
+    """A key that sorts by the end of its interval among keys of days and of hours."""
+    return key if "T" in key else f"{key}T~"
 
 
 def _existing(registry: Registry, fleet: str) -> RegisteredModel:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import partial, reduce
 
 import numpy as np
 import pyarrow as pa
@@ -47,10 +47,14 @@ class Problems:
         """One text per partition, null where nothing is wrong; several are joined, and cut at 500 characters."""
         if not self._found:
             return pa.nulls(partitions, pa.string())
-        joined = pc.binary_join_element_wise(*(f(partitions) for f in self._found), "; ", null_handling="skip")
+        joined = reduce(_joined, (found(partitions) for found in self._found))
         short = pc.binary_join_element_wise(pc.utf8_slice_codeunits(joined, 0, _LONGEST - 3), "...", "")
-        bounded = pc.if_else(pc.greater(pc.utf8_length(joined), _LONGEST), short, joined)
-        return pc.if_else(pc.equal(joined, ""), _NOTHING, bounded)
+        return pc.if_else(pc.greater(pc.utf8_length(joined), _LONGEST), short, joined)
+
+
+def _joined(texts: pa.Array, more: pa.Array) -> pa.Array:
+    # With null_handling="skip", Arrow 25 leaves out the rows of which all are null.
+    return pc.coalesce(pc.binary_join_element_wise(texts, more, "; "), texts, more)
 
 
 def _listed(

@@ -171,7 +171,7 @@ def _assemble(rows: pa.Table, found: Found, layout: Layout, task: _Task) -> pa.T
 
 def _static(column: pa.Array, first: np.ndarray, found: Found, layout: Layout) -> pa.Array:
     """A static column: an inserted step has the value of the row before, a future one that of the last row of history."""
-    last = found.last_row(found.past & found.on_grid)
+    last = found.last_row(found.past & found.on_grid & ~found.repeated)
     last = np.where(last >= 0, last, found.last_row(found.past))[layout.partition]
     place = last_before(layout.source >= 0, changes(layout.partition))
     before = np.where(place >= 0, layout.source[place], first)

@@ -129,15 +129,18 @@ def for_score(lake: Lake, spec: FleetSpec, key: str, options: Mapping[str, Any])
         raise TrainingOnly(f"fleet {spec.name!r}: interval {key} was ingested for training only; it is not scored")
     scored = runs.committed(lake, spec.name, "score", key)
     history = spec.problem.kind == "forecast" or bool(spec.declared.past)
-    if _main(spec, ingested).rows == 0 and scored is None and spec.problem.kind != "forecast":
+    inputs = _ingest_inputs(lake, spec, [ingested] if not history else _up_to(lake, spec, ingested.interval))
+    empty = _main(spec, ingested).rows == 0 and not restating.is_restated(inputs, key)
+    if empty and scored is None and spec.problem.kind != "forecast":
         message = f"interval {key} has no rows in table {spec.data.main[0]!r}: no predictions are written"
         record_not_started(spec, "score", key, status="empty", message=message)
         raise EmptyInterval(f"fleet {spec.name!r}: {message}")
     # Recorded before the champion is looked up: a promotion in between then sees it waiting, and starts it again.
-    message = "no champion yet: scored after the first promotion"
+    as_of = bool(options.get("as_of"))
+    message = f"no champion as of {key}" if as_of else "no champion yet: scored after the first promotion"
     record_not_started(spec, "score", key, status="waiting", message=message)
     try:
-        champion = registry.champion(spec.name)
+        champion = registry.champion_as_of(spec.name, key) if as_of else registry.champion(spec.name)
         if champion is None:
             raise NoChampionYet(f"fleet {spec.name!r}, interval {key}: {message}")
         _check_champions_code(spec, _header_of(lake, champion))
@@ -145,8 +148,7 @@ def for_score(lake: Lake, spec: FleetSpec, key: str, options: Mapping[str, Any])
         if not isinstance(exc, NoChampionYet):
             record_not_started(spec, "score", key, status="failed", message=str(exc)[:2000])
         raise
-    used = [ingested] if not history else _up_to(lake, spec, ingested.interval)
-    return Pinned(ingested.interval, _ingest_inputs(lake, spec, used) | _champion_input(champion))
+    return Pinned(ingested.interval, inputs | _champion_input(champion))
 
 
 def _up_to(lake: Lake, spec: FleetSpec, interval: Interval) -> list[RunManifest]:

@@ -259,11 +259,12 @@ def _groups(
 
     ours, theirs = challenger.groups(), None if champion is None else champion.groups()
     listed: dict[tuple[str, str, str], dict[str, Any]] = {}
-    for table, wanted in ((ours, ("promoted", "rejected")), (theirs, ("kept",))):
+    for table, wanted in ((ours, "promoted"), (theirs, "kept")):
         for row in [] if table is None else table.to_pylist():
             decision = decisions.get(row["partition"], "kept" if table is theirs else "rejected")
-            serves = decision in wanted and decision != "rejected" if row["level"] != CANDIDATE else False
-            if row["model_digest"] is not None and (serves or row["model_digest"] in shared):
+            # The same bytes may be a level's model too, which serves only where the gate let it.
+            serves = row["model_digest"] in shared if row["level"] == CANDIDATE else decision == wanted
+            if row["model_digest"] is not None and serves:
                 name = row["model_digest"] if row["level"] == CANDIDATE else ""
                 listed.setdefault((row["level"], row["partition"], name), row)
     if not listed:

@@ -94,6 +94,11 @@ def spans(used: Json, table: str, interval: Interval) -> tuple[Interval, ...] | 
     return tuple(Interval(interval.key, *(bound.astimezone(zone) for bound in span)) for span in pinned)
 
 
+def is_restated(inputs: Mapping[str, Json], key: str) -> bool:
+    """Whether another ingest has rows of an interval: so that one that was empty may not be any more."""
+    return any(key in used.get("restates", ()) for used in inputs.values())
+
+
 def content(inputs: Mapping[str, Json]) -> dict[str, Any]:
     """What the rows of a run's pinned ingests depend on; part of fingerprints and of the lineage."""
     return {

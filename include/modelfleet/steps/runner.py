@@ -145,6 +145,7 @@ def open_run(
     start: str | None = None,
     train_only: bool = False,
     force: bool = False,
+    as_of: bool = False,
 ) -> RunRef:
     """Open an attempt: check the spec's code, pin the inputs and the champion, and write them down.
 
@@ -152,13 +153,14 @@ def open_run(
     :param start: ingest: the first day of a longer interval.
     :param train_only: ingest: the interval is not scored.
     :param force: repeat work that could be reused; promote also an older interval.
+    :param as_of: score: with the champion of that time (see `registry.champion_as_of`), not today's.
     :raises NoChampionYet: scoring, before the first promotion; recorded as waiting.
     :raises EmptyInterval: scoring an interval without rows; recorded as empty.
     :raises DataError: for a malformed key, overlapping intervals, missing inputs.
     """
     from modelfleet.steps import inputs
 
-    options = {"start": start, "train_only": train_only, "force": force}
+    options = {"start": start, "train_only": train_only, "force": force, "as_of": as_of}
     opener = {
         "ingest": inputs.for_ingest,
         "train": inputs.for_train,

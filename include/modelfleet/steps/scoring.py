@@ -10,7 +10,7 @@ from modelfleet import modelcode, scoring, slices
 from modelfleet.errors import DataError
 from modelfleet.lake import FileEntry, runs
 from modelfleet.lake.buckets import BucketPlace
-from modelfleet.steps import preparing
+from modelfleet.steps import actuals, preparing
 from modelfleet.steps.runner import Context, StepFunction, StepResult, record_done
 from modelfleet.steps.training import run_buckets
 
@@ -83,8 +83,9 @@ def load(ctx: Context) -> StepResult:
         _with_version(ctx, scored.files["predictions"]),
         key_columns=ctx.spec.partition_by,
         time_column=preparing.columns(ctx).time,
-        id_columns=ctx.spec.id_columns,
+        id_columns=preparing.columns(ctx).ids,
     )
+    actuals.load(ctx)
     message = None if rows else "no row was left after `prepare`: no predictions are written"
     record_done(ctx, status="committed" if rows else "empty", rows=rows, counts=scored.facts, message=message)
     return StepResult({}, scored.digest, {**scored.facts, "loaded": rows, "issued_by": issuer.id})

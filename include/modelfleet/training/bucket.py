@@ -162,7 +162,8 @@ class BucketTrainer:
             if 0 in trial.failures or trial.dropped:
                 continue
             try:
-                model = sample.fit(trial.learner, None) if self.plan.refit else trial.models[0]
+                again = self.plan.refit or trial.learner.scope == "fleet"  # of the latter, a reference
+                model = sample.fit(trial.learner, None) if again else trial.models[0]
                 if isinstance(sample, SeriesSample):
                     return trial, sample.with_residuals(model, trial, range(sample.folds))
                 if self.plan.refit and sample.test_rows:
@@ -212,11 +213,11 @@ class BucketTrainer:
         if inputs is None or not set(inputs.needs) <= set(sample.whole.column_names):
             # The spec has dropped a column it needs: it can't be judged here, and would block every promotion.
             return stored
-        code = modelcode.imported(champion["code"], {}, fleet=self.plan.columns.fleet)
-        if code.features is not None and not self.plan.same_code:
-            # features() may give other columns, or other units, than the champion learned from.
-            return stored
         try:
+            code = modelcode.imported(champion["code"], {}, fleet=self.plan.columns.fleet)
+            if code.features is not None and not self.plan.same_code:
+                # features() may give other columns, or other units, than the champion learned from.
+                return stored
             model = pack.load_model(champion[pack.MODEL], champion["model_digest"])
             predicted = sample.predict_with(self.champion_groups.resolve(model), inputs, code, 0)
             measured = sample.measure(predicted, 0)

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from modelfleet import dataset, engine, keys, modelcode, pack, slices
-from modelfleet.forecast_model import ForecastModel
+from modelfleet.errors import ModelCodeError
+from modelfleet.forecast_model import ForecastModel, residuals_of
 from modelfleet.group_models import CANDIDATE, FLEET, group_of
 from modelfleet.lake.buckets import BucketPlace
 from modelfleet.matrices import Bucket
@@ -237,7 +238,7 @@ def _fit_group(
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The rows for the pack, and those of the folds, of one group; a row each of the candidates at level `candidate`."""
     codes = {
-        learner.name: modelcode.imported(learner.path, learner.params, fleet=plan.columns.fleet)
+        learner.name: modelcode.load(learner.path, learner.params, fleet=plan.columns.fleet, problem=plan.problem)
         for learner in plan.learners
     }
     bucket = Bucket(rows, plan.columns.time, (*plan.columns.keys, plan.columns.time))
@@ -252,6 +253,12 @@ def _fit_group(
     made: tuple[list[dict[str, Any]], list[dict[str, Any]]] = ([], [])
     for learner in plan.learners:
         if learner.scope == "fleet":
+            if not _spans(codes[learner.name]):
+                raise ModelCodeError(
+                    f"fleet {plan.columns.fleet!r}: candidate {learner.name!r} of scope 'fleet' is a forecaster, "
+                    "which is fitted on one series",
+                    hint="give it scope='partition', or an estimator in its place",
+                )
             final, folds = _fit_one(plan, level, learner.name, members, (learner,), every_fold=True)
             made[0].extend(final)
             made[1].extend(folds)
@@ -266,9 +273,11 @@ def _spans(code: modelcode.ModelCode) -> bool:
 def _usable(member: Sample) -> bool:
     """Whether a partition's rows are sound; that they are few or constant does not matter here."""
     try:
+        _ = member.weights  # one that can't be used fails the partition alone
         member.check()
     except NoModelError as stop:
-        return stop.status == "skipped" and len(member.y) > 0
+        # Of few rows it was not looked at whether they are sound.
+        return stop.status == "skipped" and len(member.y) > 0 and member.broken is None
     return True
 
 
@@ -308,6 +317,8 @@ def _fit_one(
         trials = compete(sample, learners, metric=plan.select_by, keep=keep)
         row |= _described(sample, trials)
         model = sample.fit(trials[0].learner, None) if plan.refit else trials[0].models[0]
+        if plan.forecast is not None:
+            model = ForecastModel(model.fitted, residuals_of(sample.errors(trials[0]), plan.forecast))
         row[pack.MODEL], row["model_digest"] = dump(model)
         row |= {"status": "trained", "serves": "model"}
         folds = [_fold_row(level, group, trials[0], fold, *dump(made)) for fold, made in trials[0].models.items()]
@@ -323,8 +334,9 @@ def _described(sample: PanelSample, trials: Sequence[Trial]) -> dict[str, Any]:
     best = trials[0]
     n_train, n_test = sample.rows(0)
     start, end = sample.window
-    measured = sample.measure(best.predicted[0], 0)
-    naive = sample.measure(sample.baseline(0), 0)
+    measured = sample.measure(best.predicted[0], 0) if n_test else {}
+    naive = sample.measure(sample.baseline(0), 0) if n_test else {}
+    status = "compared" if n_test else "none"
     return {
         "candidate": best.learner.name,
         "code": best.learner.path,
@@ -335,8 +347,11 @@ def _described(sample: PanelSample, trials: Sequence[Trial]) -> dict[str, Any]:
         "window_start": start.astype("datetime64[us]").item().replace(tzinfo=UTC),
         "window_end": end.astype("datetime64[us]").item().replace(tzinfo=UTC),
         **measured,
-        "baseline_status": "compared",
+        "baseline_status": status,
         **{f"baseline_{name}": value for name, value in naive.items()},
+        # What serves where the gate refuses it, so that rules over `fallback` hold for groups too.
+        "fallback_status": "baseline" if n_test else "none",
+        **{f"fallback_{name}": value for name, value in naive.items()},
     }
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from modelfleet.modelcode import Matrix, ModelCode
     from modelfleet.spec import Learner
     from modelfleet.training.plan import TrainingPlan
+    from modelfleet.training.selection import Trial
 
 
 @dataclass
@@ -36,9 +37,11 @@ class PanelSample:
 
     @property
     def folds(self) -> int:
-        """The folds in which some member has rows to fit on and to measure."""
-        usable = [fold for fold in range(len(self.plan.folds)) if self._measured(fold) and self._fitted(fold)]
-        return max(len(usable), 1)
+        """Those before the first in which no member has rows to fit on and to measure; the holdout always."""
+        for fold in range(1, len(self.plan.folds)):
+            if not self._measured(fold):
+                return fold
+        return len(self.plan.folds)
 
     def fit(self, learner: Learner, fold: int | None) -> Any:
         """One model over the members' rows before a fold, or all of them.
@@ -60,25 +63,17 @@ class PanelSample:
         """What the model says of the members' rows of a fold, stacked."""
         code = self._code(learner)
         made = [m.predict_with(model, self.plan.shared_inputs, code, fold) for m in self._measured(fold)]
-        sizes = [member.span(fold)[2] - member.span(fold)[1] for member in self._measured(fold)]
-        chances = [p.probability for p in made]
-        return Predicted(
-            np.concatenate([p.values[:size] for p, size in zip(made, sizes, strict=True)]),
-            None if chances[0] is None else np.concatenate([c for c in chances if c is not None]),
-        )
+        return _stacked(made)
 
     def baseline(self, fold: int) -> Predicted:
         """What the members' baselines say of their rows of a fold, stacked."""
-        made = [member.baseline(fold) for member in self._measured(fold)]
-        chances = [p.probability for p in made]
-        return Predicted(
-            np.concatenate([p.values for p in made]),
-            None if chances[0] is None else np.concatenate([c for c in chances if c is not None]),
-        )
+        return _stacked([member.baseline(fold) for member in self._measured(fold)])
 
     def measure(self, predicted: Predicted, fold: int) -> dict[str, float]:
         """The metrics over the members' rows of a fold together; the author's own are not made."""
         members = self._measured(fold)
+        if not members:
+            return dict.fromkeys(self.plan.metrics, float("nan"))
         truth = np.concatenate([m.y[m.span(fold)[1] : m.span(fold)[2]] for m in members])
         own = dict.fromkeys(self.plan.own_metrics, float("nan"))
         if predicted.probability is not None:
@@ -90,6 +85,19 @@ class PanelSample:
         known = [scale for scale in scales if np.isfinite(scale)]
         scale = float(np.mean(known)) if known else float("nan")
         return {**metrics.forecast(truth, predicted.values, scale=scale), **own}
+
+    def errors(self, trial: Trial) -> list[np.ndarray]:
+        """The errors a candidate made in each member and fold that has a whole horizon; each of shape (horizon,)."""
+        assert self.plan.forecast is not None
+        found = []
+        for fold, predicted in trial.predicted.items():
+            place = 0
+            for member in self._measured(fold):
+                _, start, end = member.span(fold)
+                if end - start == self.plan.forecast.horizon:
+                    found.append(member.y[start:end] - predicted.values[place : place + end - start])
+                place += end - start
+        return [error for error in found if np.isfinite(error).all()]
 
     def rows(self, fold: int) -> tuple[int, int]:
         """How many rows are fitted on before a fold, and measured in it."""
@@ -153,6 +161,13 @@ class PanelSample:
             if isinstance(x, np.ndarray):
                 usable &= ~np.isnan(x[:upto][:, ~recipe.known(ahead)]).any(axis=1)
         return np.flatnonzero(usable)
+
+
+def _stacked(made: Sequence[Predicted]) -> Predicted:
+    """Predictions one below the other, without quantiles."""
+    chances = [p.probability for p in made if p.probability is not None]
+    values = np.concatenate([p.values for p in made]) if made else np.empty(0)
+    return Predicted(values, np.concatenate(chances) if chances else None)
 
 
 def _matrix(member: Sample, plan: TrainingPlan, code: ModelCode, ahead: int) -> Matrix:

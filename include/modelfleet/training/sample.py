@@ -64,6 +64,11 @@ class Sample(ABC):
 
     @property
     @abstractmethod
+    def broken(self) -> str | None:
+        """What is wrong with its rows, so that no model can be fitted on any of them."""
+
+    @property
+    @abstractmethod
     def folds(self) -> int:
         """How many folds can be measured, at least one; fold 0 is the holdout."""
 
@@ -144,8 +149,10 @@ class Sample(ABC):
             raise NoModelError("failed", Reason.FEATURES_RAISED, raised(exc)) from exc
 
     def measure(self, predicted: Predicted, fold: int) -> dict[str, float]:
-        """The metrics of a prediction of a fold's rows, the author's own among them."""
+        """The metrics of a prediction of a fold's rows, the author's own among them; NaN where it has no rows."""
         _, start, end = self.span(fold)
+        if start >= end:
+            return dict.fromkeys(self.plan.metrics, float("nan"))
         truth = self.y[start:end]
         measured = self._metrics(truth, predicted, start)
         code = next(iter(self.codes.values()))

@@ -60,10 +60,15 @@ class Trial:
     dropped: bool = False
     """Left out by halving."""
 
-    def rank(self, lower: bool) -> tuple[bool, int, float, int]:
-        """Sorts the best first: not dropped, fewer failures, better mean score, listed earlier."""
+    @property
+    def standing(self) -> tuple[bool, bool, int]:
+        """Sorts the best first before any score does: not dropped, measured on the holdout, fewer failures."""
+        return self.dropped, 0 in self.failures, len(self.failures)
+
+    def rank(self, lower: bool) -> tuple[tuple[bool, bool, int], float, int]:
+        """Sorts the best first: by its standing, then the better mean score, then listed earlier."""
         score = self.score if lower else -self.score
-        return self.dropped, len(self.failures), math.inf if math.isnan(score) else score, self.position
+        return self.standing, math.inf if math.isnan(score) else score, self.position
 
     @property
     def score(self) -> float:
@@ -134,8 +139,7 @@ def _ranked(trials: Sequence[Trial], lower: bool) -> list[Trial]:
     equal = [
         trial
         for trial in ranked
-        if (trial.dropped, len(trial.failures)) == (best.dropped, len(best.failures))
-        and abs(trial.score - best.score) <= TIE * abs(best.score)
+        if trial.standing == best.standing and abs(trial.score - best.score) <= TIE * abs(best.score)
     ]
     first = min(equal, key=lambda trial: trial.position) if equal else best
     return [first, *(trial for trial in ranked if trial is not first)]

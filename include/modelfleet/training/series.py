@@ -53,15 +53,20 @@ class SeriesSample(Sample):
         enough = max(self.plan.min_rows // 2, 2)
         return max(sum(self.span(number)[0] >= enough for number in range(len(self.plan.folds))), 1)
 
+    @cached_property
+    def _unfit(self) -> str | None:
+        """What making the series regular found wrong with it."""
+        return self.whole.column(PROBLEM)[0].as_py() if PROBLEM in self.whole.column_names else None
+
+    @cached_property
+    def broken(self) -> str | None:
+        return self._unfit or bad_target(self.y, self.plan.problem)
+
     def check(self) -> None:
         known = int((~np.isnan(self.y)).sum())
         too_few(known, len(self.y) - known, self.plan)
-        problem = self.whole.column(PROBLEM)[0].as_py() if PROBLEM in self.whole.column_names else None
-        if problem is not None:
-            raise NoModelError("failed", Reason.BAD_SERIES, problem)
-        bad = bad_target(self.y, self.plan.problem)
-        if bad is not None:
-            raise NoModelError("failed", Reason.BAD_TARGET, bad)
+        if self.broken is not None:
+            raise NoModelError("failed", Reason.BAD_SERIES if self._unfit else Reason.BAD_TARGET, self.broken)
         if self.train_rows == 0:
             gap = f" and a gap of {self.plan.gap}" if self.plan.gap else ""
             told = f"{len(self.y)} steps, of which a horizon of {self.problem.horizon}{gap} leaves none to fit on"

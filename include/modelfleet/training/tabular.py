@@ -65,15 +65,18 @@ class TabularSample(Sample):
                 return number
         return len(self._spans)
 
+    @cached_property
+    def broken(self) -> str | None:
+        return bad_target(self.y, self.plan.problem)
+
     def check(self) -> None:
         count = len(self.y)
         too_few(count, len(self.valid) - count, self.plan)
         if self.train_rows == 0:
             told = f"all {count} rows are in the holdout, from {self.plan.cutoff}"
             raise NoModelError("skipped", Reason.NO_ROWS_BEFORE_CUTOFF, told)
-        bad = bad_target(self.y, self.plan.problem)
-        if bad is not None:
-            raise NoModelError("failed", Reason.BAD_TARGET, bad)
+        if self.broken is not None:
+            raise NoModelError("failed", Reason.BAD_TARGET, self.broken)
         constant(self.y, self.train_rows)
         self._check_columns()
 
@@ -99,6 +102,8 @@ class TabularSample(Sample):
 
     def predict_with(self, model: Any, inputs: Inputs, code: ModelCode, fold: int) -> Predicted:
         _, start, end = self.span(fold)
+        if start >= end:
+            return Predicted(np.empty(0))  # estimators refuse to predict nothing
         x = modelcode.take(self.usable(inputs, code), slice(start, end))
         return Predicted(*predict(unshared(model), x, self.plan.problem))
 
@@ -108,7 +113,7 @@ class TabularSample(Sample):
         return Predicted(*baseline.predict(self.plan.problem, value, end - start))
 
     def baseline_value(self) -> float | None:
-        if len(self.y) == 0 or bad_target(self.y, self.plan.problem) is not None:
+        if len(self.y) == 0 or self.broken is not None:
             return None
         return baseline.value(self.plan.baseline, self.y)
 

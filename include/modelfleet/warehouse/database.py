@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
@@ -23,7 +23,7 @@ from modelfleet import settings
 from modelfleet.errors import ConfigurationError, DataError, ModelfleetError, UnavailableError
 from modelfleet.warehouse.kinds import Kind
 from modelfleet.warehouse.schema import FIXED, SCHEMA, SCHEMA_VERSION
-from modelfleet.warehouse.tables import columns_of, make, missing_columns
+from modelfleet.warehouse.tables import columns_of, make, missing_columns, summarize
 from modelfleet.warehouse.views import View
 
 BUSY_SECONDS = 60
@@ -125,6 +125,12 @@ class Database:
             for view in views(connection):
                 if not view.stands(connection):
                     view.make(connection)
+
+    def summarize(self, table: str) -> None:
+        """Let indexes find new rows of `table` at once; where that must wait, autovacuum does it."""
+        if self.dialect == "postgresql":
+            with suppress(UnavailableError), self.writing() as connection:
+                summarize(connection, table)
 
     def columns(self, connection: Connection, table: str) -> dict[str, Kind]:
         """The columns of `table` in order; empty if there is no such table."""

@@ -50,7 +50,7 @@ class PredictionWriter(Reader):
         check_columns(fleet, named, forecast=forecast)
         columns = _kinds(fleet, named, batches.schema)
         quantiles = [name for name in batches.schema.names if forecast and quantile_of(name) is not None]
-        tables = [schema.predictions(fleet, columns, quantiles=quantiles)]
+        tables = [schema.predictions(fleet, columns, quantiles=quantiles, time=time_column if forecast else None)]
         if forecast:
             wanted = {name: columns[name] for name in (*key_columns, time_column) if name in columns}
             tables.append(self._actuals(fleet, wanted, time_column))
@@ -75,7 +75,9 @@ class PredictionWriter(Reader):
             },
             issue={"issued_at": issued_at, "time_column": time_column},
         )
-        return replace(self.database, load)
+        count = replace(self.database, load)
+        self.database.summarize(load.table)
+        return count
 
     def load_actuals(
         self,

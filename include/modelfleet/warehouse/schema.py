@@ -6,6 +6,7 @@ Nothing here talks to a database.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from sqlalchemy import Column, Index, MetaData, Table, UniqueConstraint
 from sqlalchemy.sql import quoted_name
@@ -21,6 +22,9 @@ table or a new column (nullable, with no index) needs no more than that; anythin
 1. Runs, models, decisions, incidents, prediction issues.
 2. Forecasts: backtests; of models the candidates, folds, fallback, mase, pinball and coverage; an issue's time column.
 """
+
+DIALECT = "dialect"
+"""In an index's `info`: the database it is for; without it, for both."""
 
 METRICS = (*FORECAST, *CLASSIFICATION)
 
@@ -154,23 +158,39 @@ OBSERVED: dict[str, Kind] = {
 """The columns of every table of actuals, after the key columns and the time."""
 
 
-def predictions(fleet: str, columns: Mapping[str, Kind], *, quantiles: Iterable[str] = ()) -> Table:
+def predictions(
+    fleet: str, columns: Mapping[str, Kind], *, quantiles: Iterable[str] = (), time: str | None = None
+) -> Table:
     """The predictions table of `fleet`, with the author's `columns` (key, time, id) first.
 
-    The rows of one load lie together, so that on PostgreSQL a BRIN index finds them and costs a load next to nothing
-    (a b-tree halves its speed).
+    :param time: the column of target times of a fleet that forecasts: PostgreSQL finds forecasts by it and by partition.
     """
-    name = predictions_table(fleet)
-    index = Index(
-        quoted(identifier(f"{name}_interval")),
-        quoted("interval"),
-        quoted("attempt"),
-        postgresql_using="brin",
-        postgresql_with={"autosummarize": "on"},
-    )
     names, at = list(ISSUED), list(ISSUED).index("source")
     names[at:at] = quantiles
-    return make_table(name, {**columns, **{name: ISSUED.get(name, FLOAT) for name in names}}, index)
+    every = {**columns, **{name: ISSUED.get(name, FLOAT) for name in names}}
+    return make_table(predictions_table(fleet), every, *_indexes(predictions_table(fleet), time))
+
+
+def _indexes(table: str, time: str | None) -> list[Index]:
+    """The rows of one load lie together, and in it those of a partition, so on PostgreSQL a BRIN index finds them.
+
+    It costs a load next to nothing (a b-tree halves its speed). `DIALECT` says which database an index is for.
+    """
+    name, load = quoted(identifier(f"{table}_interval")), [quoted("interval"), quoted("attempt")]
+    brin: dict[str, Any] = {"postgresql_using": "brin", "postgresql_with": {"autosummarize": "on"}}
+    if time is None:
+        return [Index(name, *load, **brin)]
+    found_by = [*load, quoted("partition"), quoted(time)]
+    return [
+        Index(name, *load, info={DIALECT: "sqlite"}),
+        Index(
+            name,
+            *found_by,
+            postgresql_ops={"partition": "text_bloom_ops"},
+            info={DIALECT: "postgresql"},
+            **brin,
+        ),
+    ]
 
 
 def actuals(fleet: str, keys: Mapping[str, Kind], time: str, time_kind: Kind) -> Table:

@@ -10,7 +10,8 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 
 from modelfleet.errors import DataError
 from modelfleet.warehouse.kinds import KINDS, Kind, SqlType, fits
-from modelfleet.warehouse.names import fold
+from modelfleet.warehouse.names import fold, sql_name
+from modelfleet.warehouse.schema import DIALECT
 
 
 def columns_of(connection: Connection, table: str) -> dict[str, Kind | str]:
@@ -22,7 +23,7 @@ def columns_of(connection: Connection, table: str) -> dict[str, Kind | str]:
             "SELECT attname, format_type(atttypid, NULL) FROM pg_attribute WHERE attrelid = to_regclass(:name) "
             "AND attnum > 0 AND NOT attisdropped ORDER BY attnum"
         )
-        table = f'"{table}"'
+        table = sql_name(table)
     kinds = {getattr(kind, connection.dialect.name): kind for kind in KINDS}
     return {name: kinds.get(type_, type_) for name, type_ in connection.execute(sa.text(query), {"name": table})}
 
@@ -57,12 +58,27 @@ def make(connection: Connection, table: Table) -> None:
     if len(missing) == len(table.columns):
         connection.execute(CreateTable(table))
         for index in table.indexes:
-            connection.execute(CreateIndex(index))
+            if index.info.get(DIALECT, connection.dialect.name) == connection.dialect.name:
+                connection.execute(CreateIndex(index))
         return
     preparer = connection.dialect.identifier_preparer
     for column in missing:
         named = f"{preparer.format_column(column)} {column.type.compile(dialect=connection.dialect)}"
         connection.exec_driver_sql(f"ALTER TABLE {preparer.format_table(table)} ADD COLUMN {named}")
+
+
+def summarize(connection: Connection, table: str) -> None:
+    """Have PostgreSQL's BRIN indexes of `table` cover its new rows, as autovacuum would in a minute or more.
+
+    Until then each look-up reads all new rows. Only the table's owner may ask for it.
+    """
+    query = (
+        "SELECT brin_summarize_new_values(c.oid) FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid "
+        "JOIN pg_am a ON a.oid = c.relam WHERE i.indrelid = to_regclass(:name) AND a.amname = 'brin' "
+        "AND pg_has_role(c.relowner, 'USAGE')"
+    )
+    connection.exec_driver_sql("SET LOCAL lock_timeout = '5s'")
+    connection.execute(sa.text(query), {"name": sql_name(table)})
 
 
 def _kind(column: Any) -> Kind:
