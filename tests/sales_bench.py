@@ -80,7 +80,7 @@ def sales(**changes: Any) -> FleetSpec:
 
 
 def promoted(day: date) -> int:
-    return int(day.toordinal() % 9 == 0)
+    return int(day.toordinal() % 9 == date(2024, 4, 18).toordinal() % 9)
 
 
 def units(key: Key, day: date) -> int:

@@ -91,6 +91,7 @@ def forecast(spec: FleetSpec) -> Forecast:
 # --- what is written ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_drafts_of_all_kinds_parse_pass_their_tests_and_please_the_linter(dags: Path) -> None:
     rows = sales(days(90), visitors=[3, 4], open=[True, False])
     file = write(dags.parent / "rows.csv", [{**row, "late": int(row["units"] > 3)} for row in rows])

@@ -125,7 +125,8 @@ class Scorer:
             except CorruptionError:
                 raise
             except Exception as exc:
-                why = f"{why}; {level}: {raised(exc)}" if why else f"{level}: {raised(exc)}"
+                told = exc.message if isinstance(exc, NoModelError | ModelCodeError) else raised(exc)
+                why = f"{why}; {level}: {told}" if why else f"{level}: {told}"
         return self._baseline(bucket, position, row, outcome, why)
 
     def _own(self, row: Mapping[str, Any]) -> Any:

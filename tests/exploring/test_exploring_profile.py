@@ -174,7 +174,9 @@ def test_the_season_is_the_lag_after_which_series_repeat_themselves(freq: str, l
     times = np.datetime64("2024-01-01", unit) + steps.astype(f"m8[{unit}]")
     values = np.sin(2 * np.pi * steps / lag) + np.random.default_rng(1).normal(size=len(steps)) / 4
     values[::11] = np.nan
-    rows = pa.table({"shop": ["a"] * len(steps), "day": times.astype("M8[us]"), "units": pa.array(values, from_pandas=True)})
+    rows = pa.table(
+        {"shop": ["a"] * len(steps), "day": times.astype("M8[us]"), "units": pa.array(values, from_pandas=True)}
+    )
 
     found = look(prepared(rows, spec(features=(), problem=Forecast(target="units", freq=freq, horizon=3))))
 

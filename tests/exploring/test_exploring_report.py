@@ -131,7 +131,9 @@ def test_500_columns_are_all_judged_and_few_drawn() -> None:
 
 def test_a_hundred_thousand_partitions_are_counted_not_drawn() -> None:
     count = 100_000
-    rows = pa.table({"shop": np.repeat(np.arange(count), 2), "day": np.tile(DAYS[-2:], count), "units": np.ones(2 * count)})
+    rows = pa.table(
+        {"shop": np.repeat(np.arange(count), 2), "day": np.tile(DAYS[-2:], count), "units": np.ones(2 * count)}
+    )
     found = look(prepared(rows, shops(features=())))
     text = write_report(found).read_text()
 

@@ -100,6 +100,12 @@ def test_training_sees_no_row_of_the_future() -> None:
     assert counts == {"beyond_horizon": 2}
 
 
+def test_bucket_of_future_rows_alone_trains_nothing() -> None:
+    found, counts = series(sold("a", d06=9.0, d07=9.0), static=("units",))
+    assert found["day"] == []
+    assert counts == {"beyond_horizon": 2}
+
+
 def test_partition_with_planned_rows_alone_has_its_future_steps() -> None:
     rows = [{"store": "a", "day": day(7), "promo": 1, "category": "x"}]
     found, counts = series([*sold("b", d05=1.0), *rows], future=3, static=("category",))

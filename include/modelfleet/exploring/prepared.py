@@ -72,9 +72,9 @@ def _latest(lake: Lake, spec: FleetSpec) -> str:
     ingested = runs.all_committed(lake, spec.name, "ingest")
     with_rows = [run for run in ingested if run.status != "empty"]
     if not with_rows:
-        there = f"the ingests of {bounded(run.interval.key for run in ingested)} hold no rows" if ingested else "none"
+        there = f": the ingests of {bounded(run.interval.key for run in ingested)} hold no rows" if ingested else ""
         raise DataError(
-            f"fleet {spec.name!r}: nothing is ingested to look at: {there}",
+            f"fleet {spec.name!r}: nothing is ingested to look at{there}",
             hint=f"ingest first: modelfleet run {spec.name} --step ingest --interval <last day> --start <first day>",
         )
     return with_rows[-1].interval.key

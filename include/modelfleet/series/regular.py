@@ -24,7 +24,7 @@ from modelfleet.slices import PARTITION
 from modelfleet.spec.treatments import Clip, Fill
 
 _STEP, _ON, _PAST = "_step", "_on_grid", "_past"
-_MOST = 1 << 27
+_MOST = 1 << 26
 """No bucket may have more steps: such series begin at a date that stands for something else, such as the year 1."""
 
 

@@ -60,9 +60,22 @@ class PanelSample:
             return self._fit(learner, fold, whole=True)
 
     def predict(self, learner: Learner, model: Any, fold: int) -> Predicted:
-        """What the model says of the members' rows of a fold, stacked."""
-        code = self._code(learner)
-        made = [m.predict_with(model, self.plan.shared_inputs, code, fold) for m in self._measured(fold)]
+        """What the model says of the members' rows of a fold, stacked.
+
+        Members that it can't predict count with their baseline, which would serve them: short ones, where an estimator takes
+        no missing values, are no reason to have no model for the others.
+
+        :raises NoModelError: when it predicts the rows of no member.
+        """
+        code, stops, made = self._code(learner), [], []
+        for member in self._measured(fold):
+            try:
+                made.append(member.predict_with(model, self.plan.shared_inputs, code, fold))
+            except NoModelError as stop:
+                stops.append(stop)
+                made.append(member.baseline(fold))
+        if stops and len(stops) == len(made):
+            raise stops[0]
         return _stacked(made)
 
     def baseline(self, fold: int) -> Predicted:

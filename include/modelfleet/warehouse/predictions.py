@@ -57,7 +57,7 @@ class PredictionWriter(Reader):
 
         def views(connection: Connection) -> Iterable[View]:
             all_columns = self.database.columns(connection, predictions_table(fleet))
-            return of_fleet(fleet, all_columns, time=time_column if forecast else None)
+            return of_fleet(fleet, all_columns, self.database.dialect, time=time_column if forecast else None)
 
         self.database.ensure(*tables, views=views)
         with self.database.reading() as connection:

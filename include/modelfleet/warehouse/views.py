@@ -65,12 +65,12 @@ class View:
         return list(connection.execute(text(query), {"name": sql_name(self.name)}).scalars())
 
 
-def of_fleet(fleet: str, columns: Mapping[str, Kind], *, time: str | None = None) -> tuple[View, ...]:
+def of_fleet(fleet: str, columns: Mapping[str, Kind], dialect: str, *, time: str | None = None) -> tuple[View, ...]:
     """The views over the predictions table of `fleet`, which has `columns`.
 
     :param time: the column of target times of a fleet that forecasts; None for another fleet.
     """
-    latest = View(latest_view(fleet), _of("p", columns), _latest_source(fleet))
+    latest = View(latest_view(fleet), _of("p", columns), _latest_source(fleet, dialect))
     if time is None:
         return (latest,)
     forecast = View(forecast_view(fleet), _of("f", columns), _forecast_source(fleet, columns, time))
@@ -87,14 +87,22 @@ def quantiles(columns: Mapping[str, Kind]) -> list[str]:
     return sorted((n for n, level in found.items() if level is not None), key=lambda n: found[n] or 0.0)
 
 
-def _latest_source(fleet: str) -> str:
-    """For each interval, the rows of the attempt issued last."""
-    return (
-        f'FROM {sql_name(predictions_table(fleet))} p JOIN (SELECT "interval", "attempt", ROW_NUMBER() OVER '
-        '(PARTITION BY "interval" ORDER BY "issued_at" DESC, "attempt" DESC) AS n '
-        f'FROM "{ISSUES.name}" WHERE "fleet" = \'{fleet}\') i '
-        'ON p."interval" = i."interval" AND p."attempt" = i."attempt" WHERE i.n = 1'
-    )
+def _latest_source(fleet: str, dialect: str) -> str:
+    """For each interval, the rows of the attempt issued last.
+
+    PostgreSQL guesses how many rows DISTINCT ON gives, but takes a rank of 1 for one row, and then reads the whole table
+    for every interval.
+    """
+    issues = f'FROM "{ISSUES.name}" WHERE "fleet" = \'{fleet}\''
+    if dialect == "sqlite":
+        order = 'PARTITION BY "interval" ORDER BY "issued_at" DESC, "attempt" DESC'
+        ranked = f'SELECT "interval", "attempt", ROW_NUMBER() OVER ({order}) AS n {issues}'
+        latest = f'SELECT "interval", "attempt" FROM ({ranked}) r WHERE r.n = 1'
+    else:
+        order = '"interval", "issued_at" DESC, "attempt" DESC'
+        latest = f'SELECT DISTINCT ON ("interval") "interval", "attempt" {issues} ORDER BY {order}'
+    same = 'p."interval" = i."interval" AND p."attempt" = i."attempt"'
+    return f"FROM {sql_name(predictions_table(fleet))} p JOIN ({latest}) i ON {same}"
 
 
 def _forecast_source(fleet: str, columns: Mapping[str, Kind], time: str) -> str:
