@@ -37,7 +37,7 @@ endef
 
 .PHONY: help
 help: ## List the commands
-	@grep -hE '^[a-z][a-z-]*:.*## ' $(firstword $(MAKEFILE_LIST)) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z][a-z-]*:.*## ' $(firstword $(MAKEFILE_LIST)) | awk -F ':.*## ' '{printf "make %-13s %s\n", $$1, $$2}'
 
 .PHONY: setup
 setup: $(READY) java ## Make .venv from the pinned requirements; check Java 17
@@ -70,6 +70,10 @@ postgres: ## Check for PostgreSQL's programs, which some tests start; as root on
 .PHONY: demo
 demo: setup ## Train, promote and score two fleets on the flights of 2013, under Airflow (about 5 minutes)
 	@.venv/bin/python demo/run.py
+
+.PHONY: demo-forecast
+demo-forecast: setup ## The same with a forecast fleet: seats on each route, a week ahead
+	@.venv/bin/python demo/run.py --fleets route_seats
 
 .PHONY: airflow
 airflow: setup ## Serve the Airflow UI on the demo's home

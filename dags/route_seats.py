@@ -1,13 +1,26 @@
-"""Daily seats from New York to each destination, a week ahead: one forecast per origin and destination. An Airflow DAG file."""
+"""Seats from New York to each destination, a week ahead: one forecast per origin and destination. An Airflow DAG file."""
 
-from modelfleet import Candidate, Data, Features, FleetSpec, Forecast, Gate, Lag, Rolling, Schedule, SqlTable, Training, Weekly
+from modelfleet import (
+    Candidate,
+    Data,
+    Features,
+    FleetSpec,
+    Forecast,
+    Gate,
+    Lag,
+    Rolling,
+    Schedule,
+    SqlTable,
+    Training,
+    Weekly,
+)
 from modelfleet.airflow import many_models
 
 many_models(
     FleetSpec(
         name="route_seats",
         owner="network-planning",
-        description="Seats offered on a route each day of the coming week",
+        description="Seats offered on a route, each day of the coming week",
         timezone="America/New_York",
         data=Data(
             flights=SqlTable("flights_db", "flights", time="time_hour", timezone="UTC"),
@@ -17,9 +30,7 @@ many_models(
         partition_by=("origin", "dest"),
         problem=Forecast(target="seats", time="day", freq="D", horizon=7, quantiles=(0.1, 0.5, 0.9), missing="zero"),
         features=Features(
-            past=(Lag("seats", 7, 14, 21, 28), Rolling("seats", "28D", "mean")),
-            calendar=("weekday",),
-            holidays="US",
+            past=(Lag("seats", 7, 14, 21, 28), Rolling("seats", "28D", "mean")), calendar=("weekday",), holidays="US"
         ),
         candidates=(
             Candidate("statsforecast.models:SeasonalNaive", params={"season_length": 7}),

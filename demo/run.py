@@ -2,7 +2,7 @@
 
 ``make demo``. January to September is one bulk ingest and one training; then three days of October are ingested and
 scored, without their targets. Only ingests and trainings are triggered here; the rest happens by asset events. What is
-committed is not run again: a second call only prints the summary.
+committed is not run again: a second call only prints the summary. ``make demo-forecast`` does the same with a forecast fleet.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from chain import Goal, committed, dag_ids, goals, to_start
+from chain import FLEETS, Goal, choose, committed, dag_ids, goals, to_start
 from progress import Progress
 from rich.console import Console
 
@@ -35,7 +35,9 @@ def main() -> int:
     """Run what is missing, then print the summary; the exit code is 0 when all is committed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=20.0, help="give up after this long (default: 20)")
+    parser.add_argument("--fleets", nargs="+", default=[], help="these instead of the demo's own")
     options = parser.parse_args()
+    choose(options.fleets or FLEETS)
     console = Console()
     _settle_environment()
     if missing := set(goals()) - committed():

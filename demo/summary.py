@@ -18,6 +18,7 @@ from modelfleet.warehouse import Warehouse
 from modelfleet.warehouse.read import Row
 
 TOP = 3
+EXAMPLE = {"carrier": "AA", "origin": "JFK", "dest": "LAX"}
 
 
 def show(console: Console) -> None:
@@ -42,6 +43,8 @@ def _models(warehouse: Warehouse, fleet: str) -> Iterable[str]:
     trained = warehouse.runs(fleet, pipeline="train", interval=BULK, limit=1)[0]["counts"]
     metric, ours, baseline = trained["metric"], trained["median"], trained["baseline_median"]
     yield f"median {metric:<5} {ours:.3f} of the models, {baseline:.3f} of the baseline"
+    if len(trained.get("candidates", {})) > 1:
+        yield "candidates   " + ", ".join(f"{n} {name}" for name, n in Counter(trained["candidates"]).most_common())
 
 
 def _decisions(warehouse: Warehouse, fleet: str) -> Iterable[str]:
@@ -123,7 +126,10 @@ def _places() -> Iterable[tuple[str, str]]:
         f"make mlflow, then http://127.0.0.1:5001 (staging), http://127.0.0.1:5002 (production); in {home / 'mlflow'}",
     )
     yield "Airflow", f"make airflow, then http://127.0.0.1:8080, user {USER}, password in {password_file(home)}"
-    yield "One partition", f"modelfleet explain {FLEETS[0]} 'carrier=AA/origin=JFK/dest=LAX'"
+    partition = "/".join(
+        f"{name}={EXAMPLE[name]}" for name in load_fleet(FLEETS[0], settings.dags_folder()).partition_by
+    )
+    yield "One partition", f"modelfleet explain {FLEETS[0]} '{partition}'"
 
 
 def _shown(connection: settings.Connection) -> str:

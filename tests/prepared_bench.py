@@ -67,15 +67,16 @@ def write(rows: pa.Table, spec: FleetSpec, folder: str, *, buckets: int = 3, end
     lake = Lake.open()
     entries, treated, schema = [], Counter[str](), rows.schema
     for number, part in enumerate(_buckets(rows, spec, buckets)):
+        made = part
         if end is not None:
-            part, counts = regularize(part, SeriesPlan.of(spec, end=end, future=0))
+            made, counts = regularize(part, SeriesPlan.of(spec, end=end, future=0))
             treated.update(counts)
-        schema = part.schema
+        schema = made.schema
         path = f"{folder}/rows-{number:05d}.parquet"
         lake.make_folder_of(path)
         with lake.fs.open_output_stream(path) as sink:
-            pq.write_table(part, sink, compression="zstd", row_group_size=1 << 17)
-        entries.append(lake.entry(path, part.num_rows))
+            pq.write_table(made, sink, compression="zstd", row_group_size=1 << 17)
+        entries.append(lake.entry(path, made.num_rows))
     own = (slices.PARTITION, PROBLEM)
     return Written(
         tuple(entries),

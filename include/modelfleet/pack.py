@@ -41,9 +41,9 @@ _UNDIGESTED = (HASH, MODEL, "fit_seconds", "candidates", "trained_attempt", "mes
 class PackHeader:
     """What the reader of a pack must know. `digest` is of the content alone: same models, same digest.
 
-    `spec` is that of the training, as JSON text, since the order of tables counts. A kept champion may be of an earlier one, so its row says which code and which `inputs`
-    (by their id, in the column `features`) are its own; `features` and `code` are those of all models together. `groups`
-    are the files of models over many partitions.
+    `spec` is that of the training, as JSON text, since the order of its tables counts. A kept champion may be of an earlier
+    one, so its row says which code and which `inputs` (by their id, in the column `features`) are its own; `features` and
+    `code` are those of all models together. `groups` are the files of models over many partitions.
     """
 
     format: int

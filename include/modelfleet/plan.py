@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from modelfleet.spec import FleetSpec
 
-Pipeline = Literal["ingest", "train", "promote", "score"]
+Pipeline = Literal["ingest", "train", "promote", "score", "backtest"]
 PIPELINES: tuple[Pipeline, ...] = ("ingest", "train", "promote", "score")
+"""Those that keep a fleet going; a backtest is made when somebody asks for it."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ def plan(spec: FleetSpec) -> tuple[Step, ...]:
 
 def steps_of(spec: FleetSpec, pipeline: str) -> tuple[Step, ...]:
     """The steps of one pipeline, in order."""
-    return tuple(step for step in plan(spec) if step.pipeline == pipeline)
+    return tuple(step for step in (*plan(spec), *_backtest(spec)) if step.pipeline == pipeline)
 
 
 def _ingest(spec: FleetSpec) -> tuple[Step, ...]:
@@ -102,9 +103,13 @@ def _train(spec: FleetSpec) -> tuple[Step, ...]:
         "train",
         "spark",
         "compute",
-        (f"{place}/<attempt>/dataset", f"code:{spec.model}", f"lake:{spec.name}/promote (champion)"),
+        (
+            f"{place}/<attempt>/dataset",
+            *(f"code:{path}" for path in dict.fromkeys(learner.path for learner in spec.learners)),
+            f"lake:{spec.name}/promote (champion)",
+        ),
         (f"{place}/<attempt>/train",),
-        "fit and evaluate one model per partition",
+        _fitting(spec),
     )
     return (
         *_spark_steps(spec, "train", fit),
@@ -127,6 +132,15 @@ def _train(spec: FleetSpec) -> tuple[Step, ...]:
             "one MLflow run, one version: the challenger",
         ),
     )
+
+
+def _fitting(spec: FleetSpec) -> str:
+    """What the step train does, in words."""
+    candidates, folds = len(spec.learners), spec.training.folds
+    what = "fit and evaluate one model per partition"
+    if candidates > 1:
+        what = f"fit and evaluate {candidates} candidates per partition on {folds} fold{'s' * (folds > 1)}; the best is its model"
+    return what + (f"; models of {', '.join(spec.levels)} to fall back on" if spec.levels else "")
 
 
 def _promote(spec: FleetSpec) -> tuple[Step, ...]:
@@ -193,5 +207,49 @@ def _score(spec: FleetSpec) -> tuple[Step, ...]:
             (f"{place}/<attempt>/score",),
             (f"warehouse:{spec.name}_predictions", "warehouse:runs"),
             "load the predictions",
+        ),
+    )
+
+
+def _backtest(spec: FleetSpec) -> tuple[Step, ...]:
+    place = f"lake:{spec.name}/backtest/<interval>"
+    made = f"{place}/<attempt>"
+    return (
+        Step(
+            "backtest",
+            "pin",
+            "python",
+            "inputs",
+            (f"lake:{spec.name}/ingest/*/manifest.json",),
+            (f"{made}/attempt.json",),
+            "fix the cutoffs, and the attempts that are used",
+        ),
+        Step(
+            "backtest",
+            "replay",
+            "spark",
+            "compute",
+            (f"lake:{spec.name}/ingest", f"code:{spec.model}"),
+            (f"{made}/fold-<cutoff>",),
+            "train and score at each cutoff, and compare with what came",
+        ),
+        Step(
+            "backtest",
+            "report",
+            "python",
+            "outputs",
+            (f"{made}/fold-<cutoff>",),
+            (f"{made}/report",),
+            "sum the folds up in tables and a page with plots",
+        ),
+        Step("backtest", "commit", "python", "outputs", (), (f"{place}/manifest.json",), "put the attempt in force"),
+        Step(
+            "backtest",
+            "publish",
+            "python",
+            "outputs",
+            (f"{made}/report",),
+            (f"mlflow staging: {spec.name}", "warehouse:backtests", "warehouse:runs"),
+            "the table in the warehouse, one MLflow run with the report",
         ),
     )

@@ -69,7 +69,7 @@ def test_the_latest_training_is_the_default_and_an_interval_can_be_named() -> No
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        pytest.param(("ships",), "no fleet 'ships'", id="unknown fleet"),
+        pytest.param(("ships",), "fleet 'ships' is not in", id="unknown fleet"),
         pytest.param(("shops", "--interval", "March"), "interval key 'March' is malformed", id="malformed interval"),
         pytest.param(("shops", "--interval", "../../x"), "is malformed", id="interval that is a path"),
         pytest.param(("shops",), "nothing is ingested to look at", id="nothing ingested"),

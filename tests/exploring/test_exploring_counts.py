@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -45,7 +46,7 @@ def by_hand(rows: pa.Table) -> pd.DataFrame:
         known = one[np.isfinite(one["units"])]
         shown = known if len(known) else one
         days = sorted(set(shown["day"]))
-        pauses = [(b - a).days - 1 for a, b in zip(days, days[1:], strict=False)]
+        pauses = [(b - a).days - 1 for a, b in pairwise(days)]
         found.append(
             {
                 "shop": shop if isinstance(shop, str) else None,
@@ -90,9 +91,7 @@ def test_counts_of_partitions_equal_a_computation_one_by_one(rows: list[tuple[An
 
 def test_counts_do_not_depend_on_the_number_of_buckets() -> None:
     rng = np.random.default_rng(5)
-    rows = table(
-        [(f"shop {n}", int(d), float(u), None) for n in range(40) for d, u in zip(range(30), rng.normal(size=30))]
-    )
+    rows = table([(f"shop {n}", day, float(rng.normal()), None) for n in range(40) for day in range(30)])
     one, many = (measured(rows, buckets=count) for count in (1, 7))
 
     places = ["bucket", "start"]

@@ -79,7 +79,10 @@ def test_report_needs_nothing_but_itself() -> None:
 
     assert page.loads == []
     assert page.policy.startswith("default-src 'none'")
-    assert "connect-src" not in page.policy and "http" not in page.policy, "the browser lets it load nothing"
+    assert not {"connect-src", "http", "'self'", "*"} & set(page.policy.replace(";", " ").split()), (
+        "nothing may be loaded"
+    )
+    assert "http" not in page.policy
     assert text.count(script()[:2000]) == 1, "plotly.js is there once"
     assert len(text) < 8_000_000
 
@@ -92,14 +95,15 @@ def test_report_has_an_index_of_its_sections() -> None:
     assert {"rows-per-partition", "over-time", "examples", "by-weekday", "autocorrelation"} - set(page.ids) <= {
         "rows-per-partition"  # all have as many
     }
-    assert "drop units" in text and "1,234" in text
+    assert "drop units" in text
+    assert "1,234" in text
     assert "rows are not on the grid of the series" in text
 
 
 def test_names_and_values_of_the_data_are_text_not_html() -> None:
     rows = table(**{EVIL: np.ones(1800), "words": [EVIL] * 1800})
     spec = shops(features=Features(past=(Lag("price", 14), Lag(EVIL, 14)), static=("words",)))
-    text, page = page_of(rows, spec)
+    text, _ = page_of(rows, spec)
 
     assert EVIL not in text
     assert "&lt;script&gt;alert(1)" in text
@@ -122,7 +126,7 @@ def test_500_columns_are_all_judged_and_few_drawn() -> None:
         rows = rows.append_column(name, pa.array(rng.normal(size=1200)))
     rows = rows.append_column("tell", pa.array(rows.column("units").to_numpy() * -3))
 
-    text, page = page_of(rows, readings(features=(*names, "tell")))
+    text, _ = page_of(rows, readings(features=(*names, "tell")))
 
     assert "475 columns are left out" in text
     assert "column &#39;tell&#39;: almost the target itself" in text

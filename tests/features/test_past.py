@@ -162,6 +162,7 @@ def test_a_partition_has_the_same_bits_in_runs_of_any_size(bucket: Bucket, run: 
         assert_same(bucket.compute(recipe, 2), whole)
 
 
+@settings(max_examples=30)
 @given(buckets(most=20))
 def test_rows_further_back_than_the_lookback_change_no_bit(bucket: Bucket) -> None:
     recipe = Recipe.of(forecast_fleet(RESTRICTED), {})

@@ -45,9 +45,10 @@ def describe(
 
     :param nulls: exact, of all `rows`; NaN is counted in the sample, since no footer knows of it.
     :returns: `column`, `role`, `type`, `missing` (rows of all), `share` (missing), `distinct` (in the sample), `common`
-        (share of the commonest value), `low`, `median`, `high`, `outliers` (share of the sample), `infinite` (values in the sample), `below`, `above` (the
-        fences), `pearson`, `spearman`, `within` (inside partitions), `explained` (share of the target's variation that
-        lies between a text's values), `blank` (sampled partitions in which it is always missing).
+        (share of the commonest value), `low`, `median`, `high`, `outliers` (share of the sample), `infinite` (values in
+        the sample), `below`, `above` (the fences), `pearson`, `spearman`, `within` (inside partitions), `explained` (share
+        of the target's variation that lies between a text's values), `blank` (sampled partitions in which it is always
+        missing).
     """
     import pandas as pd
 

@@ -104,7 +104,7 @@ def _make(
     registry: Registry, release: Release, pack: PackModel, tags: Mapping[str, str], fill: Callable[[str], None]
 ) -> TrainingVersion:
     client = registry.client
-    experiment = _experiment(registry, release.fleet)
+    experiment = experiment_of(registry, release.fleet)
     _delete_unfinished(registry, experiment, release)
     name = f"{release.interval} {release.attempt}"
     run = client.create_run(experiment, run_name=name, tags={**tags, "mlflow.source.name": "modelfleet"})
@@ -139,7 +139,8 @@ def _log_pack(registry: Registry, experiment: str, run_id: str, release: Release
     return source, logged.model_id
 
 
-def _experiment(registry: Registry, fleet: str) -> str:
+def experiment_of(registry: Registry, fleet: str) -> str:
+    """The id of a fleet's experiment, which is made where it is missing."""
     from mlflow.exceptions import MlflowException
 
     client = registry.client

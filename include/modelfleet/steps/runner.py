@@ -198,7 +198,7 @@ def run_step(
     ctx = context if context is not None else open_context(ref, progress=progress)
     function = _functions()[f"{ref.pipeline}.{step}"]
     with _recorded_failure(ctx.attempt, step):
-        manifest = _run_or_reuse(ctx, step, function)
+        manifest = run_or_reuse(ctx, step, function)
     return {
         **manifest.facts,
         "digest": manifest.digest,
@@ -236,7 +236,8 @@ def _not_started(interval: str) -> str:
     return f"not-started-{interval}"
 
 
-def _run_or_reuse(ctx: Context, step: str, function: StepFunction) -> StepManifest:
+def run_or_reuse(ctx: Context, step: str, function: StepFunction) -> StepManifest:
+    """Run a step, or take over what it wrote before; its manifest."""
     a = ctx.attempt
     if function.fingerprint is None:
         began = time.perf_counter()
@@ -287,9 +288,9 @@ def _intact(lake: Lake, manifest: StepManifest) -> bool:
 
 
 def _functions() -> dict[str, StepFunction]:
-    from modelfleet.steps import ingesting, promoting, scoring, training
+    from modelfleet.steps import backtesting, ingesting, promoting, scoring, training
 
-    return {**ingesting.STEPS, **training.STEPS, **promoting.STEPS, **scoring.STEPS}
+    return {**ingesting.STEPS, **training.STEPS, **promoting.STEPS, **scoring.STEPS, **backtesting.STEPS}
 
 
 @contextmanager

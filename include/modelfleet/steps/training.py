@@ -261,7 +261,8 @@ def _summary(ctx: Context, header: pack.PackHeader) -> Json:
     """What people ask first of a training: the reasons without a model, and the errors beside the baseline's."""
     import pyarrow.compute as pc
 
-    metric = plan(ctx).metrics[0]
+    settled = plan(ctx)
+    metric = settled.metrics[0] if settled.forecast is None else settled.select_by
     wanted = ["status", "reason", metric, f"baseline_{metric}", "window_start", "window_end"]
     index: pa.Table = pack.Pack(header, ctx.lake.open_input).index(wanted)
     reasons = Counter(reason for reason in index.column("reason").to_pylist() if reason)

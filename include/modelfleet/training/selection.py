@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from modelfleet.spec import Learner
 
 TIE = 1e-9
-"""Scores that differ by less than this share of the better one are equal."""
+"""Scores that differ by less than this share are equal."""
 
 
 class Sample(Protocol):
@@ -139,7 +139,7 @@ def _ranked(trials: Sequence[Trial], lower: bool) -> list[Trial]:
     equal = [
         trial
         for trial in ranked
-        if trial.standing == best.standing and abs(trial.score - best.score) <= TIE * abs(best.score)
+        if trial.standing == best.standing and math.isclose(trial.score, best.score, rel_tol=TIE)
     ]
     first = min(equal, key=lambda trial: trial.position) if equal else best
     return [first, *(trial for trial in ranked if trial is not first)]
