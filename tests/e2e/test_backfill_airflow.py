@@ -69,9 +69,9 @@ def modelfleet(*arguments: str) -> None:
 def wait_for_scores(airflow: Standalone) -> None:
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
-        scores = [run for run in airflow.client.runs("shops_score") if run.finished]
-        if {run.interval for run in scores} == set(DAYS):
-            assert {run.state for run in scores} == {"success"}
+        scores = [run for run in airflow.client.runs("shops_score") if run.interval in DAYS and run.finished]
+        if len(scores) == len(DAYS):
+            assert {run.interval: run.state for run in scores} == dict.fromkeys(DAYS, "success")
             return
         time.sleep(1.0)
     raise AssertionError(f"not all intervals were scored; there are {airflow.client.runs()}")
@@ -84,6 +84,7 @@ def left(home: Path) -> dict[str, Any]:
         f"{pipeline}/{run.interval.key}": (run.digest, run.facts.get("restated"))
         for pipeline in ("ingest", "score")
         for run in runs.all_committed(lake, "shops", pipeline)
+        if run.interval.key in (BULK, *DAYS)  # Airflow's scheduler also starts the interval of its own last tick
     }
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MODELFLEET_HOME", str(home))
@@ -111,7 +112,7 @@ def test_airflows_backfill_and_the_command_lines_give_the_same(
         capture_output=True,
     )
     wait_for_scores(airflow)
-    keys = [run.interval for run in airflow.client.runs("shops_ingest")]
+    keys = [run.interval for run in airflow.client.runs("shops_ingest") if run.id.startswith("backfill")]
     monkeypatch.setenv("MODELFLEET_HOME", str(other))
     modelfleet("backfill", "shops", "--from", DAYS[0], "--to", DAYS[-1])
 

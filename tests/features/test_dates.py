@@ -14,7 +14,7 @@ from feature_cases import forecast_fleet, regression_fleet
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelfleet import Features, Holidays
+from modelfleet import Features, Holidays, Rolling
 from modelfleet.errors import DataError, SpecError
 from modelfleet.features import Recipe
 from modelfleet.features.dates import HOLIDAY_REACH
@@ -163,5 +163,7 @@ def test_holidays_the_package_does_not_know_are_refused(of: Holidays, message: s
     ids=["text", "null"],
 )
 def test_times_that_are_none_are_refused(times: pa.Array, message: str) -> None:
-    with pytest.raises(DataError, match=message):
-        computed(Features(calendar=("day",)), times)
+    rows = pa.table({"day": times, "wind": np.ones(len(times))})
+    for features in (Features(calendar=("day",)), Features(past=(Rolling("wind", "1D", "mean"),))):
+        with pytest.raises(DataError, match=message):
+            Recipe.of(regression_fleet(features), {}).compute(rows, np.zeros(1, dtype=np.int64), time="day")

@@ -157,7 +157,7 @@ def plain(values: list[Any]) -> list[Any]:
 
 
 @pytest.mark.parametrize("freq, kind", CASES, ids=[f"{freq} {kind}" for freq, kind in CASES])
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(data=st.data())
 def test_series_are_those_of_a_plain_computation_per_partition(freq: str, kind: str, data: st.DataObject) -> None:
     case = data.draw(cases(freq, KINDS[kind]))
@@ -177,7 +177,7 @@ def test_series_are_those_of_a_plain_computation_per_partition(freq: str, kind: 
         assert set(part.column(PROBLEM).to_pylist()) == {text}
 
 
-@settings(max_examples=80)
+@settings(max_examples=40)
 @given(data=st.data(), case=st.sampled_from(CASES).flatmap(lambda c: cases(c[0], KINDS[c[1]])))
 def test_series_of_a_partition_does_not_depend_on_the_others(data: st.DataObject, case: Case) -> None:
     store = data.draw(st.sampled_from(list(case.stores)))
@@ -188,7 +188,7 @@ def test_series_of_a_partition_does_not_depend_on_the_others(data: st.DataObject
     assert all(all_counts[label] >= number for label, number in counts.items())
 
 
-@settings(max_examples=80)
+@settings(max_examples=40)
 @given(data=st.data(), case=st.sampled_from(CASES).flatmap(lambda c: cases(c[0], KINDS[c[1]])))
 def test_targets_at_or_after_the_end_show_nowhere(data: st.DataObject, case: Case) -> None:
     other = {}
@@ -209,7 +209,7 @@ def test_series_do_not_depend_on_how_rows_are_chunked(case: Case, size: int) -> 
     assert regularize(chunks, case.plan)[0].equals(regularize(rows, case.plan)[0])
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(case=st.sampled_from(CASES).flatmap(lambda c: cases(c[0], KINDS[c[1]])))
 def test_regular_series_stay_as_they_are(case: Case) -> None:
     """Filled history, made regular again, is the same, and nothing is left to fill."""

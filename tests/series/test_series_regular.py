@@ -192,6 +192,18 @@ def test_several_rows_of_a_time_are_told_and_the_first_kept() -> None:
     assert counts == {"dedupe": 3}
 
 
+def test_of_several_rows_the_first_alone_counts() -> None:
+    """Its target, even if null, and its static values."""
+    row = {"store": "a", "day": day(4), "category": "x", "units": None}
+    rows = [row, {**row, "units": 1.0}, *({**row, "day": day(5), "category": c, "units": 2.0} for c in "yz")]
+    found, counts = series(rows, static=("category",), missing="previous", future=1)
+    assert found["day"] == [day(5), day(6)]
+    assert found["units"] == [2.0, None]
+    assert found["category"] == ["y", "y"]
+    assert counts["leading"] == 1
+    assert counts["duplicates"] == 2
+
+
 @pytest.mark.parametrize("future", [0, 2])
 def test_partition_without_any_target_is_not_lost(future: int) -> None:
     rows = [*sold("a", d01=None, d03=NAN), *sold("b", d05=1.0)]

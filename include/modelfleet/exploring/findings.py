@@ -142,7 +142,9 @@ def _of_columns(p: Profile) -> Iterator[Finding]:
     missing = used[(used["share"] > _MANY_MISSING) & (used["distinct"] > 0)]
     if len(missing):
         yield Finding("warning", f"{_columns(missing)} missing in more than {_MANY_MISSING:.0%} of the rows")
-    suspect = used[(used[["pearson", "spearman", "within"]].abs().max(axis=1) > _SUSPECT)]
+    declared = p.prepared.spec.declared
+    seen = used[used["column"].isin([*declared.known_ahead, *declared.static])]  # of others models see the past only
+    suspect = seen[(seen[["pearson", "spearman", "within"]].abs().max(axis=1) > _SUSPECT)]
     if len(suspect):
         text = f"{_columns(suspect)}: almost the target itself; known when the prediction is made, or a leak?"
         yield Finding("warning", text)

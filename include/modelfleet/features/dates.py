@@ -40,20 +40,8 @@ _PARTS = {
 class Dates:
     """The times of rows, on the wall clock of a timezone."""
 
-    def __init__(self, rows: pa.Table, time: str, timezone: str, fleet: str) -> None:
-        """:param time: a column of dates or naive timestamps, which are wall time already, or of instants.
-
-        :raises DataError: for any other type, and nulls.
-        """
-        times = pick(rows, time, fleet)
-        if not (pa.types.is_date(times.type) or pa.types.is_timestamp(times.type)):
-            raise DataError(
-                f"{named(fleet)}time column {time!r} is of type {times.type}; allowed are dates and timestamps"
-            )
-        if times.null_count:
-            raise DataError(
-                f"{named(fleet)}time column {time!r} is null in {times.null_count:,} of {len(times):,} rows"
-            )
+    def __init__(self, times: pa.ChunkedArray, timezone: str) -> None:
+        """:param times: from `times_of`."""
         self._coded = Coded.of(times)
         self._wall = _wall(self._coded.values, timezone)
 
@@ -89,6 +77,19 @@ class Dates:
 
     def _spread(self, per_time: np.ndarray) -> np.ndarray:
         return self._coded.spread(per_time, np.nan)
+
+
+def times_of(rows: pa.Table, time: str, fleet: str) -> pa.ChunkedArray:
+    """The column of times: dates or naive timestamps, which are wall time, or instants.
+
+    :raises DataError: for a column of any other type, or with nulls.
+    """
+    times = pick(rows, time, fleet)
+    if not (pa.types.is_date(times.type) or pa.types.is_timestamp(times.type)):
+        raise DataError(f"{named(fleet)}time column {time!r} is of type {times.type}; allowed are dates and timestamps")
+    if times.null_count:
+        raise DataError(f"{named(fleet)}time column {time!r} is null in {times.null_count:,} of {len(times):,} rows")
+    return times
 
 
 def microseconds(times: pa.ChunkedArray) -> np.ndarray:

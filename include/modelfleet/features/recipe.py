@@ -14,8 +14,8 @@ import numpy as np
 
 from modelfleet.errors import Failure, SpecError
 from modelfleet.features import categories as cats
-from modelfleet.features.columns import numbers, pick
-from modelfleet.features.dates import HOLIDAY_NAMES, Dates, check_holidays, microseconds
+from modelfleet.features.columns import numbers
+from modelfleet.features.dates import HOLIDAY_NAMES, Dates, check_holidays, microseconds, times_of
 from modelfleet.features.following import Following
 from modelfleet.features.past import fill
 from modelfleet.features.terms import Term, terms_of
@@ -171,7 +171,7 @@ class Recipe:
             place += 1
         if terms:
             past = {name: self._numbers(rows, name) for name in dict.fromkeys(term.column for term in terms)}
-            times = microseconds(pick(rows, time, self.fleet)) if self.lookback_time else None
+            times = microseconds(times_of(rows, time, self.fleet)) if self.lookback_time else None
             fill(matrix[:, place : place + len(terms)], terms, past, starts, ahead=ahead, times=times)
             place += len(terms)
         for values in self._dated(rows, time):
@@ -255,7 +255,7 @@ class Recipe:
         declared = self.declared
         if not (declared.calendar or declared.cyclic or declared.holidays):
             return
-        dates = Dates(rows, time, self.timezone, self.fleet)
+        dates = Dates(times_of(rows, time, self.fleet), self.timezone)
         yield from (dates.part(name) for name in declared.calendar)
         for name in declared.cyclic:
             yield from dates.cycle(name)
