@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, Ridge
+from sklearn.pipeline import Pipeline, make_pipeline
 
 ASKS = 661.0
 """A series that begins with this value asks `Moody` to raise."""
@@ -59,13 +61,25 @@ class Few(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     """Refuses rows with missing values; else the mean of the target, and how many rows it has seen."""
 
     def fit(self, x: Any, y: Any) -> Few:
-        if np.isnan(np.asarray(x, dtype=float)).any():
-            raise ValueError("NaN")
+        self._refuse(x)
         self.rows, self.mean = len(x), float(np.mean(y))
         return self
 
     def predict(self, x: Any) -> np.ndarray:
+        self._refuse(x)
         return np.full(len(x), self.mean)
+
+    @staticmethod
+    def _refuse(x: Any) -> None:
+        if np.isnan(np.asarray(x, dtype=float)).any():
+            raise ValueError("NaN")
+
+
+class Refusing(Few):
+    """Never predicts."""
+
+    def predict(self, x: Any) -> np.ndarray:
+        raise ValueError("no prediction today")
 
 
 def last(shift: float = 0.0) -> Last:
@@ -86,6 +100,18 @@ def mute() -> Mute:
 
 def few() -> Few:
     return Few()
+
+
+def refusing() -> Refusing:
+    return Refusing()
+
+
+def imputed() -> Pipeline:
+    return make_pipeline(SimpleImputer(keep_empty_features=True), Few())
+
+
+def imputed_ridge() -> Pipeline:
+    return make_pipeline(SimpleImputer(keep_empty_features=True), Ridge())
 
 
 def ridge(alpha: float = 1.0) -> Ridge:

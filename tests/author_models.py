@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import BaggingRegressor, RandomForestRegressor
 from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeRegressor
 
 FIT_RAISES, NO_MEMORY, SURROGATES, UNPRINTABLE, UNPICKLABLE, PREDICTS_NAN, PREDICTS_SHORT, PREDICT_RAISES = range(
@@ -82,6 +84,14 @@ def picky() -> Picky:
 
 def picky_classifier() -> PickyClassifier:
     return PickyClassifier()
+
+
+def scaled() -> Pipeline:
+    return make_pipeline(StandardScaler(), LinearRegression())
+
+
+def share() -> DummyClassifier:
+    return DummyClassifier(strategy="prior")
 
 
 def logistic() -> Pipeline:

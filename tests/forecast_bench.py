@@ -54,6 +54,7 @@ SCHEMA = pa.schema(
     [
         *KEY_FIELDS,
         ("day", pa.date32()),
+        ("kind", pa.string()),
         ("price", pa.float64()),
         ("w", pa.float64()),
         ("y", pa.float64()),
@@ -100,6 +101,7 @@ def part(
     y = level + 4.0 * np.sin(2 * np.pi * steps / 7) - 3.0 * price + draw.normal(scale=0.5, size=days + ahead)
     made: dict[str, Any] = {
         "day": [first + timedelta(days=int(n)) for n in steps],
+        "kind": ["plain"] * (days + ahead),
         "price": price.tolist(),
         "w": draw.uniform(0.5, 2.0, size=days + ahead).tolist(),
         "y": [*y[:days].tolist(), *[None] * ahead],
@@ -262,12 +264,17 @@ def groups_of(made: pack.Pack) -> GroupModels:
 
 
 def score(
-    made: pack.Pack, parts: Parts, *, end: datetime = END, rows: Mapping[str, Row] | None = None
+    made: pack.Pack,
+    parts: Parts,
+    *,
+    end: datetime = END,
+    rows: Mapping[str, Row] | None = None,
+    groups: GroupModels | None = None,
 ) -> tuple[pa.Table, dict[str, Row]]:
     """The forecasts from `end` on, and the outcome of each partition."""
     of = made.header.fleet_spec
     assert isinstance(of.problem, Forecast)
-    scorer = scoring.Scorer(made.header, groups_of(made))
+    scorer = scoring.Scorer(made.header, groups if groups is not None else groups_of(made))
     table = bucket(parts, of, end=end, future=of.problem.horizon)
     predictions, outcomes = scoring.predict_table(scorer, rows if rows is not None else rows_of(made), table)
     return predictions, {row["partition"]: row for row in outcomes.to_pylist()}

@@ -359,6 +359,54 @@ def profile(
 
 @app.command()
 @_reported
+def backtest(
+    fleet: Fleet,
+    folds: Annotated[int, typer.Option(min=1, help="How many past cutoffs to train and score at.")] = 10,
+    to: Annotated[
+        str | None, typer.Option(help="The last interval whose rows are used. Default: the last one ingested.")
+    ] = None,
+    every: Annotated[
+        int | None,
+        typer.Option(min=1, help="How many steps (or days) cutoffs lie apart. Default: the horizon, or the holdout."),
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option("--out", help="The HTML file. Default: in the folder reports of MODELFLEET_HOME.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Repeat folds that are done.")] = False,
+) -> None:
+    """Replay training and scoring at past cutoffs, and compare with what came: a table, and an HTML report."""
+    from modelfleet.steps import backtesting
+
+    spec = _spec(fleet)
+    ref = backtesting.open_backtest(spec, to=to, folds=folds, every=every, force=force)
+    _run_pipeline(spec, ref.pipeline, ref)
+    _print_backtest(backtesting.result_of(spec, ref), file)
+
+
+def _print_backtest(found: Any, file: Path | None) -> None:
+    from modelfleet.backtesting.report import findings, fold_table, overview, write_report
+
+    written = write_report(found, file)
+    summary = found.summary
+    table = Table(show_header=False, title=f"{found.spec.name}: backtest up to {summary.to}", title_justify="left")
+    for what, text in overview(summary).items():
+        if text:
+            table.add_row(what, escape(text))
+    out.print(table)
+    listed = fold_table(summary)
+    by_fold = Table(*listed.head)
+    for row in listed.rows:
+        by_fold.add_row(*map(escape, row))
+    out.print(by_fold)
+    chosen = ", ".join(f"{name} {count:,}" for name, count in list(summary.candidates.items())[:10])
+    out.print(f"chosen   {chosen}", markup=False, highlight=False)
+    for finding in findings(found):
+        out.print(f"[bold]{finding.level:8}[/bold] {escape(finding.text)}", highlight=False)
+    out.print(f"report   {written}", markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command()
+@_reported
 def rollback(
     fleet: Fleet, to: Annotated[int | None, typer.Option(help="The version to serve; default: the one before.")] = None
 ) -> None:
@@ -403,9 +451,24 @@ def _spec(fleet: str) -> FleetSpec:
     return loader.load_fleet(fleet, settings.dags_folder())
 
 
+_OF_BACKTEST = ("folds", "better", "equal", "worse", "claimed", "to")
+"""Facts that the backtest's own tables show."""
+
+
 def _facts(facts: dict[str, Any], told: dict[str, Any]) -> str:
     """A step's facts, without those that an earlier step of the run has told."""
-    quiet = {"digest", "reused_from", "seconds", "tables", "schema", "bytes", "key_types", "run_id", "buckets"}
+    quiet = {
+        "digest",
+        "reused_from",
+        "seconds",
+        "tables",
+        "schema",
+        "bytes",
+        "key_types",
+        "run_id",
+        "buckets",
+        *_OF_BACKTEST,
+    }
     shown = {
         k: v
         for k, v in facts.items()

@@ -25,6 +25,7 @@ from modelfleet.interval import Interval
 from modelfleet.lake.buckets import BucketPlace, BucketResult, finish, kept
 from modelfleet.lake.runs import Attempt
 from modelfleet.lake.store import FileEntry, Lake
+from modelfleet.spec.problem import Forecast
 
 if TYPE_CHECKING:
     import numpy as np
@@ -157,7 +158,8 @@ def build(
     needed = tuple(name for name in columns.all if name not in treated.given)
     tables = [prepare.unify(source, spec, needed=_needed(spec, source, columns, needed)) for source in sources]
     notes = tuple(note for table in tables for note in table.notes)
-    buckets = _bucket_count(sum(entry.bytes for s in sources for entry in s.entries), engine.parallelism(spark))
+    stored = sum(entry.bytes for source in sources for entry in source.entries)
+    buckets = _bucket_count(stored, engine.parallelism(spark), _matrices(spec))
     place = BucketPlace.of(attempt, "dataset", fingerprint=fingerprint, buckets=buckets)
     layout = _Layout(lake, place, columns, span, treated, categorical)
     done = {} if attempt.options.get("force") else kept(lake, attempt, "dataset", place)
@@ -254,9 +256,14 @@ def _needed(spec: FleetSpec, source: Source, columns: Columns, all_columns: tupl
     return all_columns if spec.data.prepare is None else (spec.data.time,)
 
 
-def _bucket_count(stored_bytes: int, cores: int) -> int:
+def _matrices(spec: FleetSpec) -> int:
+    """How many matrices of features a bucket's worker holds at once."""
+    return len(spec.problem.blocks) if isinstance(spec.problem, Forecast) and spec.declared.past else 1
+
+
+def _bucket_count(stored_bytes: int, cores: int, matrices: int = 1) -> int:
     # Parquet of numbers unpacks to about four times its size.
-    return min(max(2 * cores, -(-4 * stored_bytes // BUCKET_BYTES)), 4096)
+    return min(max(2 * cores, -(-4 * stored_bytes * matrices // BUCKET_BYTES)), 4096)
 
 
 def _selected(schema: pa.Schema, columns: Columns) -> list[pa.Field]:

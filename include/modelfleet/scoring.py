@@ -126,7 +126,7 @@ class Scorer:
                 raise
             except Exception as exc:
                 told = exc.message if isinstance(exc, NoModelError | ModelCodeError) else raised(exc)
-                why = f"{why}; {level}: {told}" if why else f"{level}: {told}"
+                why = f"{why}; {level}: {told[:150]}" if why else f"{level}: {told[:150]}"
         return self._baseline(bucket, position, row, outcome, why)
 
     def _own(self, row: Mapping[str, Any]) -> Any:

@@ -13,7 +13,7 @@ import pytest
 
 from chain_bench import World, copied
 from e2e.conftest import enter, fresh
-from modelfleet import Candidate, Forecast, settings
+from modelfleet import Candidate, Forecast, keys, settings
 from modelfleet.errors import DataError
 from sales_bench import (
     BULK,
@@ -26,10 +26,12 @@ from sales_bench import (
     START,
     TWICE,
     YOUNG,
+    days,
     fill_sales,
     partition,
     promoted,
     sales,
+    units,
 )
 
 pytest_plugins = ["fixtures_mlflow"]
@@ -248,3 +250,42 @@ def test_a_missing_known_ahead_column_names_the_fleet_and_the_table(own: World) 
     wrong.run("ingest", BULK, start=START)
     with pytest.raises(DataError, match=r"fleet 'wrong', table 'sales': no column 'price'"):
         wrong.run("train", BULK)
+
+
+def test_every_row_of_a_month_with_a_fifth_of_new_partitions_has_its_true_source(own: World) -> None:
+    """Four weekly issues cover May; two of ten partitions open in it, one of an item that others sell, one of a new item."""
+    new = (("e", 2), ("f", 9))
+    known = [key for key in EXPECTED if key != TWICE] + [OPENED]
+    issues = ("2024-04-30", "2024-05-07", "2024-05-14", "2024-05-21")
+    rows = [
+        (*key, "fruit", f"{day}", units(key, day))
+        for day in days("2024-04-17", issues[-1])
+        for key in (*known, *(new if f"{day}" > issues[0] else ()))
+    ]
+    listed = ", ".join(f"('{s}', {i}, '{c}', '{d}', {u})" for s, i, c, d, u in rows)
+    calendar = ", ".join(f"('{day}', {promoted(day)})" for day in days("2024-04-26", "2024-06-01"))
+    own.execute(f"INSERT INTO sales VALUES {listed}", f"INSERT INTO calendar VALUES {calendar}")
+    start = "2024-04-17"
+    for issue in issues:
+        own.run("ingest", issue, start=start)
+        start = f"{date.fromisoformat(issue) + timedelta(days=1)}"
+        facts = own.run("score", issue)["score"]
+        assert facts["no_model"] == 0
+    with_model = {
+        row["partition"] for row in own.warehouse.decisions("sales", BULK).to_pylist() if row["decision"] == "promoted"
+    }
+    groups = {
+        row["partition"]
+        for row in own.output("promote", BULK, "decide", "decisions").to_pylist()
+        if row["decision"] == "promoted" and "store" not in row["partition"]
+    }
+    made = pd.concat([predictions(own, issue) for issue in issues])
+    assert len(made) == HORIZON * (len(known) + 1) * len(issues) + HORIZON * len(new) * (len(issues) - 1)
+    assert np.isfinite(made[["prediction", *QUANTILES]].to_numpy()).all()
+    sources = made.groupby(["partition"])["source"].agg(set).to_dict()
+    for name in with_model - {partition(TWICE)}:
+        assert sources[name] == {"model"}
+    expected_new = "item" if keys.encode(["item"], [2]) in groups else "fleet" if "fleet" in groups else "baseline"
+    assert sources[partition(new[0])] == {expected_new}
+    assert sources[partition(new[1])] == ({"fleet"} if "fleet" in groups else {"baseline"})
+    assert groups, "the gate promoted models of coarser levels"

@@ -181,7 +181,7 @@ def test_the_season_is_the_lag_after_which_series_repeat_themselves(freq: str, l
     found = look(prepared(rows, spec(features=(), problem=Forecast(target="units", freq=freq, horizon=3))))
 
     assert found.autocorrelation is not None
-    assert found.autocorrelation.strongest == lag
+    assert found.autocorrelation.season == lag
     assert found.autocorrelation.median[0] == pytest.approx(np.cos(2 * np.pi / lag) / (1 + 2 / 16), abs=0.1)
     assert ("hour" in [p.part for p in found.patterns]) == (freq == "h")
 
@@ -191,7 +191,7 @@ def test_noise_repeats_itself_at_no_lag() -> None:
     rows = pa.table({"shop": np.repeat(np.arange(5), len(DAYS)), "day": np.tile(DAYS, 5), "units": values})
     found = look(prepared(rows, spec(features=())))
     assert found.autocorrelation is not None
-    assert found.autocorrelation.strongest is None
+    assert found.autocorrelation.season is None
     assert max(pattern.explained for pattern in found.patterns) < 0.02
 
 

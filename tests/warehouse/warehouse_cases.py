@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime, timedelta
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
@@ -59,3 +60,60 @@ def trained() -> pa.Table:
             "champion_within_5": [0.25, None, None],
         }
     )
+
+
+# Forecasts: fleet `demand`, one per store and day
+
+SERIES: dict[str, Any] = {"key_columns": ("store",), "time_column": "day"}
+DAY1 = date(2013, 10, 1)
+
+
+def day(number: int) -> date:
+    """Day 1 is the first of October 2013."""
+    return DAY1 + timedelta(days=number - 1)
+
+
+def forecast(first: int, values: Sequence[float | None], *, store: int = 1, **more: Any) -> pa.Table:
+    """The forecast of a store for the days from number `first` on; `more` are columns, such as quantiles."""
+    n = len(values)
+    return pa.table(
+        {
+            "store": pa.array([store] * n, pa.int64()),
+            "day": pa.array([day(first + i) for i in range(n)], pa.date32()),
+            "step": pa.array(range(1, n + 1), pa.int32()),
+            "prediction": pa.array(values, pa.float64()),
+            "source": pa.array(["model"] * n, pa.string()),
+            "partition": pa.array([f"store={store}"] * n, pa.string()),
+            "model_version": pa.array([7] * n, pa.int64()),
+            **more,
+        }
+    )
+
+
+def issue(
+    warehouse: Warehouse, interval: int, table: pa.Table, *, attempt: str = "a1", hour: int = 0, **more: Any
+) -> int:
+    """Load a forecast of the interval that ends with day number `interval`, issued `hour` hours after the first of all."""
+    given = {"fleet": "demand", "interval": str(day(interval)), "issued_at": ISSUED + timedelta(hours=hour), **SERIES}
+    return warehouse.load_predictions(batches=table.to_reader(), attempt=attempt, **(given | more))
+
+
+def observed(first: int, values: Sequence[float | None], *, store: int = 1) -> pa.Table:
+    """What a store's days from number `first` on came to."""
+    return (
+        forecast(first, values, store=store).rename_columns({"prediction": "actual"}).drop_columns(["step", "source"])
+    )
+
+
+def observe(
+    warehouse: Warehouse, interval: int, table: pa.Table, *, attempt: str = "a1", hour: int = 0, **more: Any
+) -> int:
+    """Load actuals that the run of the interval that ends with day number `interval` read at `hour`."""
+    given = {"fleet": "demand", "interval": str(day(interval)), "loaded_at": ISSUED + timedelta(hours=hour), **SERIES}
+    return warehouse.load_actuals(batches=table.to_reader(), attempt=attempt, **(given | more))
+
+
+def picked(table: pa.Table, *columns: str) -> list[tuple[Any, ...]]:
+    """The rows of some columns; days as numbers."""
+    rows = table.select(list(columns)).to_pylist()
+    return [tuple((v - DAY1).days + 1 if type(v) is date else v for v in row.values()) for row in rows]

@@ -14,6 +14,7 @@ PURPOSE = {
     "train": "trains one model per partition and registers them as the challenger",
     "promote": "decides model by model which challengers replace the champion, and publishes the result",
     "score": "predicts the interval's rows with the champion and loads them into the warehouse",
+    "backtest": "trains and scores at past cutoffs, and compares with what came; it changes nothing that serves",
 }
 
 

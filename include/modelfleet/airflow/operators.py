@@ -92,11 +92,26 @@ class StepOperator(FleetOperator):
             )
         given = {option: context["params"][option] for option in self.options}
         try:
-            ref = steps.open_run(self.spec, self.pipeline, required_interval(context), **given)
+            ref = self.opened(context, given)
         except steps.NotReady as reason:
             raise AirflowSkipException(str(reason)) from None
         context["ti"].xcom_push(key="run", value=asdict(ref))
         return ref
+
+    def opened(self, context: Context, given: dict[str, Any]) -> RunRef:
+        """The attempt that this task opens, by the run's interval and parameters."""
+        from modelfleet import steps
+
+        return steps.open_run(self.spec, self.pipeline, required_interval(context), **given)
+
+
+class BacktestOperator(StepOperator):
+    """Open a backtest: its interval is that of the last cutoff, which the parameters say."""
+
+    def opened(self, context: Context, given: dict[str, Any]) -> RunRef:
+        from modelfleet.steps.backtesting import open_backtest
+
+        return open_backtest(self.spec, **given)
 
 
 class AnnounceOperator(FleetOperator):
@@ -150,13 +165,14 @@ class FleetSparkOperator(SparkSubmitOperator):
     """
 
     def __init__(self, *, spec: FleetSpec, pipeline: str, opener: str, steps: Sequence[str], **kwargs: Any) -> None:
-        attempt = f"{{{{ ti.xcom_pull(task_ids='{opener}', key='run')['attempt'] }}}}"
-        named = {"--fleet": spec.name, "--pipeline": pipeline, "--interval": "{{ dag_run.partition_key }}"}
+        opened = f"ti.xcom_pull(task_ids='{opener}', key='run')"
+        interval, attempt = f"{{{{ {opened}['interval'] }}}}", f"{{{{ {opened}['attempt'] }}}}"
+        named = {"--fleet": spec.name, "--pipeline": pipeline, "--interval": interval}
         arguments = {**named, "--attempt": attempt, "--steps": ",".join(steps)}
         super().__init__(
             application=str(PACKAGE / "spark_job.py"),
             application_args=[part for pair in arguments.items() for part in pair],
-            name=f"{spec.name} {pipeline} {{{{ dag_run.partition_key }}}}",
+            name=f"{spec.name} {pipeline} {interval}",
             env_vars={"PYSPARK_PYTHON": sys.executable, "PYTHONSAFEPATH": "1", **ONE_THREAD},
             conf={"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false", "spark.log.level": "WARN"},
             **kwargs,

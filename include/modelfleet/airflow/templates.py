@@ -1,7 +1,7 @@
-"""The four DAGs of a fleet, `<fleet>_ingest`, `_train`, `_promote` and `_score`, chained by partitioned assets.
+"""The DAGs of a fleet: `<fleet>_ingest`, `_train`, `_promote` and `_score`, chained by partitioned assets, and `_backtest`.
 
 ingest (cron) -> raw -> score; train (cron, or when its data is there) -> challenger -> promote -> champion, and
-`unscored` for the intervals that had to wait for the first champion. Every event carries the interval's key. The tasks
+`unscored` for the intervals that had to wait for the first champion. A backtest is started by hand. Every event carries the interval's key. The tasks
 are the steps of `modelfleet.plan`, so that Airflow and the command line do the same.
 """
 
@@ -31,7 +31,7 @@ SPARK_POOL = "spark"
 SPARK_CONNECTION = "spark_default"
 POKE_SECONDS = 30.0
 LONGEST_WAIT = timedelta(days=7)
-OPENERS = {"ingest": "extract", "train": "pin", "promote": "pin", "score": "pin"}
+OPENERS = {"ingest": "extract", "train": "pin", "promote": "pin", "score": "pin", "backtest": "pin"}
 
 FORCE = {
     "train": "Train again although nothing changed",
@@ -55,6 +55,27 @@ TRAIN_ONLY = Param(
     False, type="boolean", title="For training only", description="Do not score this interval (bulk loads of history)"
 )
 
+BACKTEST_NAME: Pipeline = "backtest"
+BACKTEST = {
+    "folds": Param(
+        10, type="integer", minimum=1, title="Folds", description="How many past cutoffs to train and score at"
+    ),
+    "to": Param(
+        None,
+        type=["null", "string"],
+        title="Up to",
+        description="The last interval whose rows are used, such as 2013-09-30. Empty: the last one ingested",
+    ),
+    "every": Param(
+        None,
+        type=["null", "integer"],
+        minimum=1,
+        title="Every",
+        description="How many steps (or days) cutoffs lie apart. Empty: the horizon, or the holdout",
+    ),
+    "force": Param(False, type="boolean", title="Repeat folds that are done"),
+}
+
 
 @dataclass(frozen=True)
 class FleetAssets:
@@ -73,9 +94,9 @@ class FleetAssets:
 
 
 def build_fleet(spec: FleetSpec) -> tuple[DAG, ...]:
-    """The fleet's four DAGs; to be called in a DAG file, where Airflow registers them."""
+    """The fleet's DAGs; to be called in a DAG file, where Airflow registers them."""
     assets = FleetAssets.of(spec.name)
-    return tuple(_dag(spec, name, steps_of(spec, name), assets) for name in PIPELINES)
+    return tuple(_dag(spec, name, steps_of(spec, name), assets) for name in (*PIPELINES, BACKTEST_NAME))
 
 
 def _dag(spec: FleetSpec, name: Pipeline, steps: Sequence[Step], assets: FleetAssets) -> DAG:
@@ -88,7 +109,7 @@ def _dag(spec: FleetSpec, name: Pipeline, steps: Sequence[Step], assets: FleetAs
         doc=documentation.of_pipeline(spec, name, steps),
         tags=("modelfleet", f"fleet:{spec.name}", *(f"{key}:{value}" for key, value in sorted(spec.tags.items()))),
         params=_params(name),
-        deadline=_deadline(spec, name, conn_ids),
+        deadline=None if name == BACKTEST_NAME else _deadline(spec, name, conn_ids),
         on_failure=TaskFailed(spec.name, name, conn_ids),
     )
 
@@ -100,6 +121,8 @@ def _deadline(spec: FleetSpec, name: Pipeline, conn_ids: Sequence[str]) -> Deadl
 
 
 def _schedule(spec: FleetSpec, name: Pipeline, assets: FleetAssets) -> Any:
+    if name == BACKTEST_NAME:
+        return None
     if name == "promote":
         return PartitionedAssetTimetable(assets=assets.challenger)
     if name == "score":
@@ -113,6 +136,8 @@ def _schedule(spec: FleetSpec, name: Pipeline, assets: FleetAssets) -> Any:
 def _params(name: Pipeline) -> dict[str, Param]:
     if name == "ingest":
         return {"start": START, "train_only": TRAIN_ONLY}
+    if name == BACKTEST_NAME:
+        return BACKTEST
     force = {"force": Param(False, type="boolean", title=FORCE[name])}
     return {**force, "as_of": AS_OF} if name == "score" else force
 
@@ -133,7 +158,8 @@ def _records(spec: FleetSpec, name: Pipeline, steps: Sequence[Step], assets: Fle
                 arguments["options"] = tuple(_params(name))
             if step is steps[-1] and name in outlets:
                 arguments["outlets"] = [outlets[name]]
-            records.append(TaskRecord(step.name, step.phase, f"{OPERATORS}.StepOperator", arguments, step.purpose))
+            operator = "BacktestOperator" if name == BACKTEST_NAME and step.name == "pin" else "StepOperator"
+            records.append(TaskRecord(step.name, step.phase, f"{OPERATORS}.{operator}", arguments, step.purpose))
     if name == "ingest":
         purpose = "send the event that starts scoring; skipped for bulk loads and when nothing changed"
         arguments = {**common, "outlets": [assets.raw]}

@@ -1,6 +1,13 @@
-"""The page of the report, a Jinja template. Its security policy lets the browser load nothing from anywhere."""
+"""The page of a report, a Jinja template. Its security policy lets the browser load nothing from anywhere."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from modelfleet.exploring.parts import Section
 
 PAGE = """<!DOCTYPE html>
 <html lang="en">
@@ -9,7 +16,7 @@ PAGE = """<!DOCTYPE html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; script-src 'unsafe-inline' blob:; \
 style-src 'unsafe-inline'; img-src data: blob:; font-src data:">
-<title>{{ fleet }} {{ interval }}: the data</title>
+<title>{{ title }}</title>
 <style>
 :root { color-scheme: light; --line: #d8dee6; --soft: #f5f7fa; --ink: #1c2733; --blue: #2563a8; }
 body { font: 15px/1.5 system-ui, "Segoe UI", "DejaVu Sans", sans-serif; color: var(--ink); margin: 0; background: #fff; }
@@ -40,8 +47,8 @@ ul.findings .note { border-color: #9aa5b1; }
 </head>
 <body>
 <main>
-<h1>{{ fleet }}: the data up to {{ interval }}</h1>
-<p class="sub">{{ kind }} of {{ target }}; the prepared rows as a training sees them; made {{ made }}</p>
+<h1>{{ heading }}</h1>
+<p class="sub">{{ sub }}; made {{ made }}</p>
 <nav aria-label="Sections"><a href="#findings">What stands out</a>
 {% for section in sections %}<a href="#{{ section.id }}">{{ section.title }}</a>
 {% endfor %}</nav>
@@ -73,3 +80,27 @@ ul.findings .note { border-color: #9aa5b1; }
 </body>
 </html>
 """
+
+
+def render_page(*, title: str, heading: str, sub: str, findings: Sequence[Any], sections: Sequence[Section]) -> str:
+    """The whole page.
+
+    :param findings: what stands out, each with a `level` (problem, warning, note) and a `text`.
+    """
+    from jinja2 import Environment
+
+    from modelfleet.exploring.plots import script
+
+    return (
+        Environment(autoescape=True)
+        .from_string(PAGE)
+        .render(
+            title=title,
+            heading=heading,
+            sub=sub,
+            made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+            findings=findings,
+            sections=sections,
+            plotly=script(),
+        )
+    )

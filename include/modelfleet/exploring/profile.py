@@ -61,35 +61,35 @@ class Profile:
     def holdout(self) -> Holdout:
         return Holdout.of(self.prepared.spec, self.prepared.interval, self.measured.kind)
 
-    @property
+    @cached_property
     def short(self) -> pd.DataFrame:
         """Partitions with fewer rows with a target than a model needs."""
         return self.partitions[self.partitions["targets"] < self.prepared.spec.training.min_rows]
 
-    @property
+    @cached_property
     def new(self) -> pd.DataFrame:
         """Partitions whose first target lies in the holdout."""
         found = self.partitions[self.partitions["targets"] > 0]
         return found[self.holdout.holds(found["first_step"].to_numpy(), found["first"].to_numpy())]
 
-    @property
+    @cached_property
     def ended(self) -> pd.DataFrame:
         """Partitions without a target in the holdout."""
         found = self.partitions[self.partitions["targets"] > 0]
         return found[~self.holdout.holds(found["last_step"].to_numpy(), found["last"].to_numpy())]
 
-    @property
+    @cached_property
     def constant(self) -> pd.DataFrame:
         """Partitions with more than one target, all the same."""
         found = self.partitions
         return found[(found["low"] == found["high"]) & (found["targets"] > 1)]
 
-    @property
+    @cached_property
     def troubled(self) -> pd.DataFrame:
         """Partitions in whose series the dataset step saw a problem."""
         return self.partitions[self.partitions["problem"].notna()]
 
-    @property
+    @cached_property
     def treated(self) -> dict[str, int]:
         """What the dataset step did to the rows and found in the series, as its facts say: what, and how many."""
         found: dict[str, int] = {}
@@ -97,7 +97,7 @@ class Profile:
             found |= {str(what): int(count) for what, count in (self.prepared.facts.get(name) or {}).items()}
         return found
 
-    @property
+    @cached_property
     def between(self) -> float:
         """The share of the target's variation that lies between partitions; NaN where it does not vary."""
         found = self.partitions[self.partitions["targets"] > 0]

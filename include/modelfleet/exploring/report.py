@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from modelfleet.exploring import plots
 from modelfleet.exploring.columns import FENCE
 from modelfleet.exploring.findings import WORDS, findings, moment, percent, summary
-from modelfleet.exploring.page import PAGE
+from modelfleet.exploring.page import render_page
 from modelfleet.exploring.parts import LIMIT, Section, Table, cell, number, pairs, top_rows
 from modelfleet.exploring.profile import Profile
 
@@ -22,8 +21,6 @@ _COLUMNS = 30
 
 def render(profile: Profile) -> str:
     """The whole page."""
-    from jinja2 import Environment
-
     p = profile.prepared
     sections = [
         _overview(profile),
@@ -38,18 +35,12 @@ def render(profile: Profile) -> str:
         _columns(profile),
         _method(profile),
     ]
-    page = Environment(autoescape=True).from_string(PAGE)
-    return page.render(
-        fleet=p.spec.name,
-        interval=p.interval.key,
-        attempt=p.attempt,
-        made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-        kind=p.spec.problem.kind,
-        target=p.spec.problem.target,
-        committed=p.committed,
+    return render_page(
+        title=f"{p.spec.name} {p.interval.key}: the data",
+        heading=f"{p.spec.name}: the data up to {p.interval.key}",
+        sub=f"{p.spec.problem.kind} of {p.spec.problem.target}; the prepared rows as a training sees them",
         findings=findings(profile),
         sections=sections,
-        plotly=plots.script(),
     )
 
 
@@ -138,9 +129,9 @@ def _seasons(p: Profile) -> Section:
     shown = [plots.div(plots.calendar(pattern, target), f"by-{pattern.part}", 280) for pattern in p.patterns]
     if p.autocorrelation is not None:
         found = p.autocorrelation
-        lag = found.strongest
+        lag = found.season
         echo = (
-            f"The target repeats itself most after {lag} steps."
+            f"The target repeats itself after {p.clock.steps_in_words(lag)}."
             if lag
             else "The target does not repeat itself at any lag."
         )

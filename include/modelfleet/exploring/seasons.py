@@ -49,15 +49,15 @@ class Autocorrelation:
     partitions: int
 
     @property
-    def strongest(self) -> int | None:
-        """The lag from 2 whose median stands out above both neighbours the highest, with three quarters of the partitions
-        above 0.1; None where there is none.
+    def season(self) -> int | None:
+        """The first lag from 2 that stands out: its median lies above both neighbours, with three quarters of the partitions
+        above 0.1, and is no less than four fifths of the highest such one; None where there is none.
         """
         import numpy as np
 
         inner = self.median[1:-1]
         peaks = np.flatnonzero((inner > self.median[:-2]) & (inner > self.median[2:]) & (self.lower[1:-1] > 0.1))
-        return int(peaks[inner[peaks].argmax()]) + 2 if len(peaks) else None
+        return int(peaks[inner[peaks] >= 0.8 * inner[peaks].max()][0]) + 2 if len(peaks) else None
 
 
 def patterns(measured: Measured, series: SeriesSample) -> list[Pattern]:

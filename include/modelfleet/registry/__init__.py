@@ -6,6 +6,7 @@ global tracking state is neither read nor set: MLflow can't copy versions across
 wrong one.
 """
 
+from modelfleet.registry.backtests import log_backtest
 from modelfleet.registry.client import ensure
 from modelfleet.registry.production import (
     champion,
@@ -29,6 +30,7 @@ __all__ = [
     "champion_as_of",
     "ensure",
     "history",
+    "log_backtest",
     "log_training",
     "publish",
     "rollback",

@@ -49,7 +49,7 @@ def log_training(
     with connect("staging") as registry:
 
         def fill(run_id: str) -> None:
-            _log_numbers(registry, run_id, flatten(spec), fleet_metrics(models, metrics))
+            log_numbers(registry, run_id, flatten(spec), fleet_metrics(models, metrics))
             _log_files(registry, run_id, spec, models, metrics)
             if data_docs is not None:
                 registry.client.log_artifacts(run_id, str(data_docs), "data_docs")
@@ -99,7 +99,8 @@ def flatten(spec: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     return flat
 
 
-def _log_numbers(registry: Registry, run_id: str, params: Mapping[str, str], metrics: Mapping[str, float]) -> None:
+def log_numbers(registry: Registry, run_id: str, params: Mapping[str, str], metrics: Mapping[str, float]) -> None:
+    """Log parameters and finite numbers of a run, in requests of the size that MLflow takes."""
     from mlflow.entities import Metric, Param
 
     now = int(time.time() * 1000)

@@ -251,16 +251,16 @@ def _keep_docs(ctx: Context, docs: Path) -> tuple[FileEntry, ...]:
     entries = []
     for file in sorted(path for path in docs.rglob("*") if path.is_file()):
         entries.append(
-            _write_or_find(ctx.lake, ctx.attempt.path(f"quality/data_docs/{file.relative_to(docs)}"), file.read_bytes())
+            write_or_find(ctx.lake, ctx.attempt.path(f"quality/data_docs/{file.relative_to(docs)}"), file.read_bytes())
         )
     return tuple(entries)
 
 
 def _write_result(ctx: Context, text: str) -> None:
-    _write_or_find(ctx.lake, ctx.attempt.path("quality/result.json"), text.encode())
+    write_or_find(ctx.lake, ctx.attempt.path("quality/result.json"), text.encode())
 
 
-def _write_or_find(lake: Lake, path: str, data: bytes) -> FileEntry:
+def write_or_find(lake: Lake, path: str, data: bytes) -> FileEntry:
     with suppress(FileExistsError):  # there already when the step was killed after writing it
         lake.write_once(path, data)
     return lake.entry(path, 0)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from modelfleet.errors import DataError
@@ -40,6 +41,12 @@ class Ingested:
     @property
     def key(self) -> str:
         return self.run.interval.key
+
+    @cached_property
+    def span(self) -> Span:
+        """All that it read of any table."""
+        spans = [self.run.interval.utc, *(reading.span for reading in self.readings.values())]
+        return min(start for start, _ in spans), max(end for _, end in spans)
 
 
 def by_table(ingested: Iterable[Ingested]) -> dict[str, list[Reading]]:
@@ -112,9 +119,12 @@ def reasons(run: RunManifest, in_force: Mapping[str, Ingested]) -> list[str]:
     """By which ingests intervals that a run used were restated since it was made: ``restated by 2024-04-02``."""
     pinned = {name.partition("/")[2]: used for name, used in run.inputs.items() if name.startswith("ingest/")}
     own = {key: in_force[key] for key, used in pinned.items() if "restates" not in used and key in in_force}
-    others = [ingest for key, ingest in in_force.items() if key not in own]
+    if not own:
+        return []
+    since, until = min(ingest.span[0] for ingest in own.values()), max(ingest.span[1] for ingest in own.values())
+    near = (ingest for ingest in in_force.values() if ingest.span[0] < until and ingest.span[1] > since)
     try:
-        tables = _pieces(run.fleet, own.values(), others)
+        tables = _pieces(run.fleet, own.values(), [ingest for ingest in near if ingest.key not in own])
     except DataError as exc:
         return [exc.message]
     found = set()

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 HEADER = "pack"
 """The output under which a step keeps its pack's header."""
+FOLDS = "folds"
+"""The output under which `train` keeps the models over many partitions of every fold, which its buckets were given."""
 
 
 def train(ctx: Context) -> StepResult:
@@ -66,6 +68,7 @@ def train(ctx: Context) -> StepResult:
     files = {
         HEADER: (write_header(ctx.lake, ctx.attempt.path("train/pack.json"), header),),
         "models": (*header.files, *header.groups),
+        FOLDS: grouped.folds,
     }
     return StepResult(
         files,

@@ -26,7 +26,7 @@ from modelfleet.group_models import GroupModels
 from modelfleet.lake.buckets import BucketPlace, BucketResult, finish
 from modelfleet.lake.store import FileEntry, Lake
 from modelfleet.matrices import Bucket, Inputs
-from modelfleet.prediction import NoModelError, dump
+from modelfleet.prediction import NoModelError, Predicted, dump
 from modelfleet.shared_model import SharedModel
 from modelfleet.slices import wall_moment
 from modelfleet.training import groups
@@ -176,12 +176,7 @@ class BucketTrainer:
 
     def _measured(self, sample: Sample, best: Trial) -> dict[str, Any]:
         """The chosen candidate's metrics on the holdout, and the baseline's."""
-        predicted = best.predicted[0]
-        if isinstance(sample, SeriesSample) and predicted.quantiles is None and sample.problem.quantiles:
-            # Its quantiles come from the errors of the other folds: those of the holdout would judge themselves.
-            model = sample.with_residuals(best.models[0], best, range(1, sample.folds))
-            predicted = sample.predict(best.learner, model, 0)
-        row: dict[str, Any] = dict(sample.measure(predicted, 0))
+        row: dict[str, Any] = dict(sample.measure(on_holdout(sample, best), 0))
         row["baseline_status"] = "compared"
         return row | _prefixed("baseline", sample.measure(sample.baseline(0), 0))
 
@@ -227,6 +222,16 @@ class BucketTrainer:
             # Whatever the champion's old code does on today's rows, the gate must know it failed, not that it is absent.
             return {"champion_status": ChampionStatus.FAILED}
         return {"champion_status": ChampionStatus.COMPARED, **_prefixed("champion", measured)}
+
+
+def on_holdout(sample: Sample, trial: Trial) -> Predicted:
+    """What a candidate says of the holdout, with the quantiles that it is measured by."""
+    predicted = trial.predicted[0]
+    if isinstance(sample, SeriesSample) and predicted.quantiles is None and sample.problem.quantiles:
+        # Its quantiles come from the errors of the other folds: those of the holdout would judge themselves.
+        model = sample.with_residuals(trial.models[0], trial, range(1, sample.folds))
+        return sample.predict(trial.learner, model, 0)
+    return predicted
 
 
 def _reference(model: Any) -> str | None:

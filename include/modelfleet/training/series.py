@@ -64,6 +64,8 @@ class SeriesSample(Sample):
 
     def check(self) -> None:
         known = int((~np.isnan(self.y)).sum())
+        if known == 0 and self._unfit is not None:
+            raise NoModelError("skipped", Reason.NO_TARGET, self._unfit)
         too_few(known, len(self.y) - known, self.plan)
         if self.broken is not None:
             raise NoModelError("failed", Reason.BAD_SERIES if self._unfit else Reason.BAD_TARGET, self.broken)

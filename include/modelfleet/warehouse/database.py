@@ -23,7 +23,7 @@ from modelfleet import settings
 from modelfleet.errors import ConfigurationError, DataError, ModelfleetError, UnavailableError
 from modelfleet.warehouse.kinds import Kind
 from modelfleet.warehouse.schema import FIXED, SCHEMA, SCHEMA_VERSION
-from modelfleet.warehouse.tables import columns_of, make, missing_columns, summarize
+from modelfleet.warehouse.tables import columns_of, lacks, make, missing_columns, summarize
 from modelfleet.warehouse.views import View
 
 BUSY_SECONDS = 60
@@ -79,7 +79,7 @@ class Database:
             yield connection
 
     def prepare(self) -> None:
-        """Make the fixed tables, once, unless they are there at this version.
+        """Make the fixed tables, once, or what they lack.
 
         :raises ConfigurationError: when a newer Modelfleet has made them.
         """
@@ -89,7 +89,8 @@ class Database:
             _make_folder(self.id, Path(str(self.url.database)).parent)
         with self.errors(), self.engine.connect() as connection:
             version = _schema_version(connection)
-        if version < SCHEMA_VERSION:
+            complete = version >= SCHEMA_VERSION and not any(lacks(connection, table) for table in FIXED)
+        if version <= SCHEMA_VERSION and not complete:
             with self._writing() as connection:
                 self._lock_ddl(connection)
                 for table in (SCHEMA, *FIXED):

@@ -31,7 +31,7 @@ _SYSTEM_COLUMNS = ("ctid", "xmin", "xmax", "cmin", "cmax", "tableoid")  # Postgr
 def reserved_columns(*, forecast: bool = False) -> frozenset[str]:
     """The names (in lower case; case does not matter) that no key, time or id column of a fleet may have.
 
-    With `forecast`, also those of the actuals and the views of forecasts. Names of quantiles are reserved there too.
+    With `forecast`, also those of the actuals and the views of forecasts.
     """
     return frozenset(PREDICTION_COLUMNS + _SYSTEM_COLUMNS + (FORECAST_COLUMNS if forecast else ()))
 
@@ -47,11 +47,10 @@ def check_columns(fleet: str, columns: Iterable[str], *, forecast: bool = False)
     seen: dict[str, str] = {}
     for column in columns:
         folded = fold(column)
-        if folded in reserved or (forecast and quantile_of(folded) is not None):
-            shown = bounded(sorted(reserved), limit=20)
+        if folded in reserved:
             raise DataError(
                 f"fleet {fleet!r}: column {column!r} clashes with a column of the predictions table",
-                hint=f"rename it in `prepare`; reserved are {shown}" + (", and quantiles (q10)" if forecast else ""),
+                hint=f"rename it in `prepare`; reserved are {bounded(sorted(reserved), limit=20)}",
             )
         if seen.setdefault(folded, column) != column:
             raise DataError(

@@ -16,8 +16,10 @@ from modelfleet.warehouse.kinds import FLOAT, INSTANT, INTEGER, TEXT, Kind, SqlT
 from modelfleet.warehouse.names import actuals_table, identifier, predictions_table
 
 SCHEMA_VERSION = 2
-"""Raised with every change of a fixed table: an older warehouse then gets what it lacks, when it is next used. A new
-table or a new column (nullable, with no index) needs no more than that; anything else needs a migration.
+"""Raised with every change of a fixed table; a Modelfleet that knows only an older one then refuses the warehouse.
+
+What a warehouse lacks is made when it is next used. A new table or a new column (nullable, in no index) needs no more
+than that; anything else needs a migration.
 
 1. Runs, models, decisions, incidents, prediction issues.
 2. Forecasts: backtests; of models the candidates, folds, fallback, mase, pinball and coverage; an issue's time column.
@@ -63,15 +65,16 @@ MODELS = make_table(
     "models",
     {
         **dict.fromkeys(("fleet", "interval", "attempt", "partition"), TEXT),
-        **dict.fromkeys(("status", "reason", "message", "candidate", "candidates", "fallback"), TEXT),
-        "cv_folds": INTEGER,
-        **dict.fromkeys(("n_rows", "n_null_target", "n_train", "n_test"), INTEGER),
+        **dict.fromkeys(("status", "reason", "message", "candidate", "candidates", "code"), TEXT),
+        **dict.fromkeys(("n_folds", "n_rows", "n_null_target", "n_train", "n_test"), INTEGER),
         "window_start": INSTANT,
         "window_end": INSTANT,
         "fit_seconds": FLOAT,
         **dict.fromkeys(METRICS, FLOAT),
         "baseline_status": TEXT,
         **{f"baseline_{metric}": FLOAT for metric in METRICS},
+        "fallback_status": TEXT,
+        **{f"fallback_{metric}": FLOAT for metric in METRICS},
         "champion_status": TEXT,
         **{f"champion_{metric}": FLOAT for metric in METRICS},
         "baseline_value": FLOAT,

@@ -28,6 +28,11 @@ def columns_of(connection: Connection, table: str) -> dict[str, Kind | str]:
     return {name: kinds.get(type_, type_) for name, type_ in connection.execute(sa.text(query), {"name": table})}
 
 
+def lacks(connection: Connection, table: Table) -> bool:
+    """Whether the database has no column of some name that `table` has."""
+    return not {column.name for column in table.columns} <= columns_of(connection, table.name).keys()
+
+
 def missing_columns(connection: Connection, table: Table) -> list[Any]:
     """The columns of `table` that the database's lacks: all of them if it has no such table.
 

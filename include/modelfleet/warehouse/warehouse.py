@@ -17,6 +17,8 @@ from modelfleet.warehouse.load import Load, replace
 from modelfleet.warehouse.predictions import PredictionWriter
 from modelfleet.warehouse.schema import BACKTESTS, DECISIONS, INCIDENTS, MODELS, RUNS
 
+COMPARED = ("baseline", "fallback", "champion")
+"""What a model is measured beside."""
 RUN_STATUSES = ("running", "committed", "empty", "waiting", "failed", "reused")
 
 
@@ -116,7 +118,7 @@ class Warehouse(PredictionWriter):
         """Replace the model rows of an attempt by `table` (one row per partition); gives their number.
 
         Columns `table` lacks are null, those the warehouse lacks are left out. `version` is the fleet's in the staging
-        registry; the author's `own_metrics` (and their ``baseline_``, ``champion_`` forms) are kept as JSON.
+        registry; the author's `own_metrics` (and their ``baseline_``, ``fallback_``, ``champion_`` forms) are kept as JSON.
 
         :raises DataError: for a partition that comes twice, or a column of another type.
         """
@@ -176,7 +178,7 @@ def _json(value: Mapping[str, object] | None) -> str | None:
 
 def _with_own_metrics(table: pa.Table, names: Sequence[str]) -> pa.Table:
     """`table` with column own_metrics: a JSON object of the author's metrics, NaN and infinity as null."""
-    columns = [c for n in names for c in (n, f"baseline_{n}", f"champion_{n}") if c in table.column_names]
+    columns = [c for n in names for c in (n, *(f"{prefix}_{n}" for prefix in COMPARED)) if c in table.column_names]
     rows = table.select(columns).to_pylist()
     finite = ({k: v if v is not None and abs(v) < float("inf") else None for k, v in row.items()} for row in rows)
     texts = pa.array([json.dumps(row) for row in finite], pa.string())
