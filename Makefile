@@ -93,10 +93,16 @@ mlflow: setup ## Serve the two registries: staging on port 5001, production on p
 	trap 'exit 0' INT TERM
 	wait -n
 
+# Two processes; the tests of one file stay together, as they share what is costly to make.
 .PHONY: test
-test: setup postgres ## Run every test
+test: setup postgres ## Run the tests, but for the slow ones
 	@export MODELFLEET_REQUIRE_POSTGRES=1
-	.venv/bin/pytest $(PYTEST_ARGS)
+	.venv/bin/pytest -m 'not slow' -n 2 --dist loadfile $(PYTEST_ARGS)
+
+.PHONY: test-slow
+test-slow: setup postgres ## Run the slow tests: Airflow's scheduler, libraries on hundreds of series
+	@export MODELFLEET_REQUIRE_POSTGRES=1
+	.venv/bin/pytest -m slow $(PYTEST_ARGS)
 
 .PHONY: test-unit
 test-unit: setup ## Run the quick tests: no servers, nothing slow

@@ -17,5 +17,5 @@ def build() -> Pipeline:
 
 def features(frame: pd.DataFrame) -> pd.DataFrame:
     seen.append(list(frame.columns))
-    numbers = frame.drop(columns=["store", "item", "day", "kind"])
+    numbers = frame.drop(columns=["store", "item", "day", "kind"], errors="ignore")
     return numbers.assign(cheaper=frame["price"] < frame["price"].shift(1), first=frame["day"] == frame["day"].min())

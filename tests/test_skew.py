@@ -140,7 +140,7 @@ def test_features_of_the_holdout_are_those_of_scoring(name: str, ahead: int) -> 
     rows = slice(-HORIZON, None if ahead == HORIZON else 1 - HORIZON)
     for place in range(len(HISTORY)):
         for inputs in (settled.inputs, settled.shared_inputs):
-            one, other = (np.asarray(b.matrix(place, inputs, code, ahead))[rows] for b in (trained, scored))
+            one, other = (np.asarray(b.matrix(place, inputs, code, ahead), float)[rows] for b in (trained, scored))
             np.testing.assert_array_equal(one, other)
             assert one.shape[1] > 10
             assert np.isfinite(one).all()
@@ -170,6 +170,7 @@ def test_rows_of_a_regression_are_predicted_alike_with_what_lies_before_them(tmp
     answer = PackModel(made).predict(frame)
     late = (frame["day"] >= pd.Timestamp(shops.CUTOFF)).to_numpy()
     assert answer["prediction"][late].tolist() == batch["prediction"].to_pylist()
+    assert answer.groupby("partition")["source"].agg(list).tolist() == [["baseline"] * 3 + ["model"] * 37] * 3
     for name, given in parts.items():
         predicted = np.array(batch.filter(pa_equal(batch, name))["prediction"].to_pylist())
         mae = np.abs(predicted - given["y"][shops.TRAINED :]).mean()

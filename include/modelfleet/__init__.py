@@ -1,5 +1,9 @@
 """Modelfleet: many models, one for each partition of the data. What an author of a fleet imports."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from modelfleet.spec import (
     Access,
     Candidate,
@@ -32,8 +36,27 @@ from modelfleet.spec import (
     Weekly,
 )
 
+if TYPE_CHECKING:
+    from modelfleet.workbench import Fleet
+
 __version__ = "0.1.0"
 
+
+def open(fleet: str, interval: str | None = None, *, as_trained: bool = False) -> Fleet:
+    """A fleet's training at hand, in a notebook or debugger; nothing is ever written.
+
+    ``modelfleet.open("demand").partition("store=1/item=2")`` has `frame`, `matrix`, `fit`, `explain`, `forecast`, `plot`.
+
+    :param interval: default: of the latest training in force, else of the latest attempt at one, if it failed too.
+    :param as_trained: go by the spec of that training, not by the fleet file as it is now.
+    :raises NotFoundError: when nothing was trained or profiled yet.
+    """
+    from modelfleet.workbench import open_fleet
+
+    return open_fleet(fleet, interval, as_trained=as_trained)
+
+
+# Without `open`, which would take the place of the builtin where all names are imported.
 __all__ = [
     "Access",
     "Candidate",

@@ -78,15 +78,15 @@ class ForecastModel:
             return code.estimator(seed)
 
         if problem.strategy == "recursive":
-            usable = ~recipe.known(1)
-            return RecursiveRegressor.fit(build, series.matrix(1), series.y, upto=upto, past=usable, weights=weights)
+            past = recipe.past(1)
+            return RecursiveRegressor.fit(build, series.matrix(1), series.y, upto=upto, past=past, weights=weights)
         return DirectRegressor.fit(
             build,
             series.matrix,
             series.y,
             problem.blocks,
             upto=upto,
-            past=lambda ahead: ~recipe.known(ahead),
+            past=recipe.past,
             weights=weights,
         )
 

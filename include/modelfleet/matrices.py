@@ -53,6 +53,26 @@ class Inputs:
         """The columns that rows must have."""
         return self.columns
 
+    @property
+    def visible(self) -> tuple[str, ...]:
+        """The columns that an author's ``features(frame)`` sees: those whose values are known for the rows to predict."""
+        if self.recipe is None:
+            return self.columns
+        return (*self.recipe.declared.known_ahead, *self.recipe.declared.static)
+
+    def young(self, x: Matrix) -> int:
+        """How many rows at the beginning lack a feature that looks back, because the past is too short there.
+
+        The columns of an author's ``features(frame)`` are the author's: which of them look back is not known.
+        """
+        if self.recipe is None or not self.recipe.looks_back or not isinstance(x, np.ndarray):
+            return 0
+        past = self.recipe.past(1)
+        if x.shape[1] != len(past):
+            return 0
+        whole = ~np.isnan(x[:, past]).any(axis=1)
+        return int(whole.argmax()) if whole.any() else len(x)
+
     @cached_property
     def id(self) -> str:
         """Equal inputs have equal ids."""
@@ -96,9 +116,7 @@ class Bucket:
         derived = None if inputs.recipe is None else self._derived(inputs, ahead)[start:end]
         if code.features is None:
             return derived if derived is not None else modelcode.matrix(self.part(position), inputs.columns)
-        target = None if inputs.recipe is None else inputs.recipe.target
-        visible = [name for name in (*self.context, *inputs.columns) if name != target]
-        frame = modelcode.frame(self.part(position), visible)
+        frame = modelcode.frame(self.part(position), (*self.context, *inputs.visible))
         if derived is not None:
             assert inputs.recipe is not None
             names = inputs.recipe.names(ahead)

@@ -11,7 +11,7 @@ import secrets
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +48,14 @@ class Prediction:
     source: str
     outcome: str
     message: str | None = None
+    young: int = 0
+    """So many rows at the beginning, for which the past is too short, are served by `young_source`."""
+    young_source: str = ""
+
+    @property
+    def sources(self) -> list[str]:
+        """What served each row."""
+        return [self.young_source] * self.young + [self.source] * (len(self.values) - self.young)
 
 
 class Scorer:
@@ -96,6 +104,11 @@ class Scorer:
 
     def partition(self, bucket: Bucket, position: int, row: Mapping[str, Any] | None) -> Prediction:
         """Predict one partition with its pack row (None: the pack does not know it)."""
+        made = self._served(bucket, position, row)
+        return made if made.young == 0 else _led(made, self._baseline(bucket, position, row, made.outcome, None))
+
+    def _served(self, bucket: Bucket, position: int, row: Mapping[str, Any] | None) -> Prediction:
+        """What its own model says, or else."""
         why: str | None = None
         if row is not None and row["serves"] == "model":
             try:
@@ -143,14 +156,29 @@ class Scorer:
         why: str | None = None,
     ) -> Prediction:
         inputs, code = self.header.all_inputs[row["features"]], self._code_of(row)
+        young, message = 0, None if why is None else short(why)
         if self.forecast is None:
             x = modelcode.take(bucket.matrix(position, inputs, code), slice(self.first(bucket, position), None))
-            made = Predicted(*predict(unshared(model), x, self.header.problem))
+            made, young = self._of_rows(unshared(model), x, inputs)
         else:
             made = self._forecast(bucket, position, inputs, code, model)
-        return Prediction(
-            made.values, made.probability, made.quantiles, source, outcome, None if why is None else short(why)
-        )
+        return Prediction(made.values, made.probability, made.quantiles, source, outcome, message, young)
+
+    def _of_rows(self, model: Any, x: modelcode.Matrix, inputs: Inputs) -> tuple[Predicted, int]:
+        """What a model says of rows, and for how many at the beginning it has no answer, because their past is too short.
+
+        Training leaves such rows out, so an estimator that takes no missing values is no reason to have none for the others.
+        """
+        try:
+            return Predicted(*predict(model, x, self.header.problem)), 0
+        except NoModelError:
+            young = inputs.young(x)
+            if not 0 < young < len(x):
+                raise
+        values, chance = predict(model, modelcode.take(x, slice(young, None)), self.header.problem)
+        nothing = np.full(young, np.nan)
+        both = None if chance is None else np.concatenate([nothing, chance])
+        return Predicted(np.concatenate([nothing, values]), both), young
 
     def _forecast(
         self, bucket: Bucket, position: int, inputs: Inputs, code: modelcode.ModelCode, model: Any
@@ -214,6 +242,16 @@ class Scorer:
         return Prediction(values, None, bands, "baseline", outcome, message)
 
 
+def _led(made: Prediction, baseline: Prediction) -> Prediction:
+    """The prediction with those of the baseline where the past is too short for the model."""
+    young = made.young
+    values = np.concatenate([baseline.values[:young], made.values[young:]])
+    chance = made.probability
+    if chance is not None and baseline.probability is not None:
+        chance = np.concatenate([baseline.probability[:young], chance[young:]])
+    return replace(made, values=values, probability=chance, young_source=baseline.source)
+
+
 def predict_table(
     scorer: Scorer, pack_rows: Mapping[str, Mapping[str, Any]], bucket: pa.Table
 ) -> tuple[pa.Table, pa.Table]:
@@ -250,7 +288,7 @@ def predict_table(
     for place, name in enumerate(map(quantile_name, scorer.forecast.quantiles if scorer.forecast else ())):
         bands = [np.full(len(m.values), np.nan) if m.quantiles is None else m.quantiles[:, place] for _, m in parts]
         table = table.append_column(name, _joined(bands))
-    sources = [made.source for _, made in parts for _ in range(len(made.values))]
+    sources = [source for _, made in parts for source in made.sources]
     table = table.append_column("source", pa.array(sources, pa.string()))
     table = table.append_column("partition", rows.column(slices.PARTITION).cast(pa.string()))
     return table, outcomes

@@ -20,14 +20,6 @@ def test_warehouse_of_a_newer_modelfleet_is_refused(warehouse: Warehouse) -> Non
         Warehouse.open().runs()
 
 
-def test_fixed_table_without_a_column_gets_it(warehouse: Warehouse) -> None:
-    warehouse.record_run("delays", "train", "2013-09-30", "a1", status="committed")
-    with warehouse.database.writing() as connection:
-        connection.execute(sa.text('ALTER TABLE runs DROP COLUMN "code_version"'))
-        connection.execute(sa.text("UPDATE schema_version SET version = 0"))
-    assert Warehouse.open().runs()[0]["code_version"] is None
-
-
 @pytest.mark.parametrize(
     ("uri", "match"),
     [

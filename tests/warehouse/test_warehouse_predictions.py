@@ -10,7 +10,7 @@ import pytest
 from warehouse_cases import ISSUED, KEYS, T0, load, scored
 
 from modelfleet.errors import DataError, NotFoundError
-from modelfleet.warehouse import Warehouse, check_columns, latest_view, predictions_table, reserved_columns
+from modelfleet.warehouse import Warehouse
 
 
 def test_predictions_loaded_twice_are_there_once_with_all_columns(warehouse: Warehouse) -> None:
@@ -136,57 +136,3 @@ def test_predictions_of_a_fleet_never_scored_are_not_found(warehouse: Warehouse)
     with pytest.raises(NotFoundError, match="'delays' has no predictions yet"):
         warehouse.predictions("delays")
     assert warehouse.prediction_counts("delays") == []
-
-
-ODD = (
-    'sel"ect "from" \'t\'',
-    "order",
-    "Größe 東京 🛫",
-    "100% %s %(x)s",
-    "a:b ::c",
-    "semi;colon --",
-    "(par) [en]",
-    "d.o.t",
-    "MixedCase",
-    "$1 ?",
-    "back\\slash",
-    " ",
-    "x" * 63,
-)
-
-
-def test_odd_identifiers_round_trip_and_evolve(warehouse: Warehouse) -> None:
-    first, rest = ODD[0], ODD[1:]
-    table = scored(1)
-    for name in ODD:
-        table = table.append_column(name, pa.array([name]))
-    load(warehouse, table, key_columns=(first,), id_columns=())
-    load(warehouse, table, key_columns=(first,), id_columns=rest)
-    found = warehouse.predictions("delays").to_pylist()
-    assert [{name: row[name] for name in ODD} for row in found] == [{name: name for name in ODD}]
-
-
-def test_longest_fleet_names_have_tables_and_views_of_their_own(warehouse: Warehouse) -> None:
-    fleets = ["f" * 62 + end for end in "ab"]
-    for n, fleet in enumerate(fleets, start=1):
-        load(warehouse, scored(n), fleet=fleet)
-    assert [warehouse.predictions(fleet).num_rows for fleet in fleets] == [1, 2]
-    names = {name(fleet) for fleet in fleets for name in (predictions_table, latest_view)}
-    assert len(names) == 4
-    assert max(map(len, names)) <= 63
-
-
-@pytest.mark.parametrize(
-    ("columns", "match"),
-    [
-        *(pytest.param((name,), rf"column '{name}' clashes", id=name) for name in sorted(reserved_columns())),
-        pytest.param(("Interval",), "'Interval' clashes", id="other case"),
-        pytest.param(("dest", "Dest"), "'dest' and 'Dest' differ only in case", id="case"),
-        pytest.param(("é" * 32,), "1 to 63 bytes", id="long"),
-        pytest.param(("",), "1 to 63 bytes", id="empty"),
-        pytest.param(("a\0",), "NUL", id="nul"),
-    ],
-)
-def test_columns_a_table_cannot_have_are_refused_by_name(columns: tuple[str, ...], match: str) -> None:
-    with pytest.raises(DataError, match=match):
-        check_columns("delays", columns)

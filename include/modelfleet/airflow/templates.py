@@ -1,8 +1,8 @@
 """The DAGs of a fleet: `<fleet>_ingest`, `_train`, `_promote` and `_score`, chained by partitioned assets, and `_backtest`.
 
 ingest (cron) -> raw -> score; train (cron, or when its data is there) -> challenger -> promote -> champion, and
-`unscored` for the intervals that had to wait for the first champion. A backtest is started by hand. Every event carries the interval's key. The tasks
-are the steps of `modelfleet.plan`, so that Airflow and the command line do the same.
+`unscored` for the intervals that had to wait for the first champion. A backtest is started by hand. Every event carries the
+interval's key. The tasks are the steps of `modelfleet.plan`, so that Airflow and the command line do the same.
 """
 
 from __future__ import annotations

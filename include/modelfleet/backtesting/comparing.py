@@ -262,7 +262,7 @@ class _Compared:
         assert code.metrics is not None
         frame = self.rows.slice(inside.start, inside.stop - inside.start).to_pandas()[valid]
         try:
-            made = {}
+            made: dict[str, Any] = {}
             for prefix, said in (("", self.values), ("baseline_", self.base[0])):
                 given = code.metrics(self.actual[inside][valid], said[inside][valid], frame)
                 made |= {f"{prefix}{name}": float(given[name]) for name in names}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -46,22 +47,28 @@ class Cutoff:
         return cls(given["key"], at, datetime.fromisoformat(given["until"]).astimezone(at.tzinfo))
 
 
-class _Steps(Protocol):
-    """Time counted in steps, and how long a fold is."""
+class _Steps(ABC):
+    """Time counted in steps.
+
+    :ivar length: of a fold, in steps.
+    :ivar least: how many steps must lie before a cutoff.
+    :ivar every: the fewest that cutoffs may lie apart, so that each is the end of a day or hour.
+    """
 
     word: str
     length: int
     least: int
-    """Steps that must lie before a cutoff."""
     every: int
-    """The least that cutoffs may lie apart, so that each is the end of a day or hour."""
 
+    @abstractmethod
     def moment(self, step: int) -> datetime:
         """When a step begins, aware."""
 
+    @abstractmethod
     def last(self, end: datetime) -> int:
         """The first step of which not all lies before a moment."""
 
+    @abstractmethod
     def first(self, begin: datetime) -> int:
         """The first step at or after a moment."""
 
@@ -79,7 +86,7 @@ def plan(spec: FleetSpec, to: Interval, *, folds: int, every: int | None, since:
     where = f"fleet {spec.name!r}: backtest up to {to.key}"
     if folds < 1 or (every is not None and every < 1):
         raise DataError(f"{where}: {folds} folds, every {every} steps; allowed are whole numbers from 1 on")
-    steps = _SeriesSteps.of(spec) if isinstance(spec.problem, Forecast) else _ClockSteps.of(spec)
+    steps: _Steps = _SeriesSteps.of(spec) if isinstance(spec.problem, Forecast) else _ClockSteps.of(spec)
     apart = every if every is not None else -(-steps.length // steps.every) * steps.every
     if apart % steps.every:
         raise DataError(
@@ -131,7 +138,7 @@ def _on_hour(moment: datetime) -> bool:
 
 
 @dataclass(frozen=True)
-class _SeriesSteps:
+class _SeriesSteps(_Steps):
     """Those of a Forecast's series, by its grid."""
 
     grid: Grid
@@ -164,24 +171,22 @@ class _SeriesSteps:
 
 
 @dataclass(frozen=True)
-class _ClockSteps:
+class _ClockSteps(_Steps):
     """Days of the calendar, or hours where the holdout is no whole number of days."""
 
     timezone: str
     days: bool
     length: int
+    word: str
     every: int = 1
     least: int = 1
-
-    @property
-    def word(self) -> str:
-        return "days" if self.days else "hours"
 
     @classmethod
     def of(cls, spec: FleetSpec) -> _ClockSteps:
         holdout = intervals.duration(spec.training.holdout or HOLDOUT)
         days = not holdout % timedelta(days=1)
-        return cls(spec.timezone, days, max(holdout // timedelta(days=1) if days else holdout // timedelta(hours=1), 1))
+        length = holdout // (timedelta(days=1) if days else timedelta(hours=1))
+        return cls(spec.timezone, days, max(length, 1), "days" if days else "hours")
 
     def moment(self, step: int) -> datetime:
         if self.days:

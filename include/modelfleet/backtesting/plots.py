@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 POINTS = 5_000
 _STEPS = 400
+_FEW = 8
 FLEET, BASELINE = "the fleet", "the baseline"
 _BAND = "rgba(37, 99, 168, 0.2)"
 
@@ -136,7 +137,7 @@ def segments(table: pd.DataFrame, metric: str) -> Any:
     return go.Figure(bars).update_layout(
         xaxis={"title": f"median {metric}", "rangemode": "tozero"},
         yaxis={"type": "category", "automargin": True},
-        legend={"traceorder": "reversed"},
+        legend={"traceorder": "reversed", **({"yanchor": "bottom"} if len(table) < _FEW else {})},
     )
 
 
@@ -180,16 +181,21 @@ def _stretches(found: Results, rows: pd.DataFrame, *, legend: bool) -> list[Any]
     import plotly.graph_objects as go
 
     time = found.spec.time_column
-    gaps = _with_gaps(rows.tail(_STEPS))
+    folds = [part for _, part in rows.tail(_STEPS).groupby("fold", sort=True)]
     traces = []
     if len(found.quantiles) > 1:
         low, high = (quantile_name(found.quantiles[end]) for end in (0, -1))
-        hidden = {"mode": "lines", "line": {"width": 0}, "hoverinfo": "skip"}
-        traces.append(go.Scatter(x=gaps[time], y=gaps[low], showlegend=False, **hidden))
-        band = f"{low} to {high}"
         traces.append(
             go.Scatter(
-                x=gaps[time], y=gaps[high], fill="tonexty", fillcolor=_BAND, name=band, showlegend=legend, **hidden
+                x=_joined([[*part[time], *part[time][::-1]] for part in folds]),
+                y=_joined([[*part[low], *part[high][::-1]] for part in folds]),
+                mode="lines",
+                line_width=0,
+                fill="toself",
+                fillcolor=_BAND,
+                hoverinfo="skip",
+                name=f"{low} to {high}",
+                showlegend=legend,
             )
         )
     series = (
@@ -202,8 +208,8 @@ def _stretches(found: Results, rows: pd.DataFrame, *, legend: bool) -> list[Any]
         mode = "lines" if found.spec.problem.kind == "forecast" else "markers"
         traces.append(
             go.Scatter(
-                x=gaps[time],
-                y=gaps[column],
+                x=_joined([list(part[time]) for part in folds]),
+                y=_joined([list(part[column]) for part in folds]),
                 mode=mode,
                 line=line,
                 marker={"size": 3, "color": colour},
@@ -214,17 +220,9 @@ def _stretches(found: Results, rows: pd.DataFrame, *, legend: bool) -> list[Any]
     return traces
 
 
-def _with_gaps(rows: pd.DataFrame) -> pd.DataFrame:
-    """A row without numbers between the folds, at which lines break."""
-    import numpy as np
-    import pandas as pd
-
-    parts = []
-    for _, part in rows.groupby("fold", sort=True):
-        gap = part.tail(1).copy()
-        gap[[name for name in part.columns if part[name].dtype.kind == "f"]] = np.nan
-        parts += [part, gap]
-    return pd.concat(parts)
+def _joined(parts: Sequence[Sequence[Any]]) -> list[Any]:
+    """Lists one after the other, with a gap between, at which lines break."""
+    return [value for part in parts for value in (*part, None)]
 
 
 def _steps(found: Results) -> tuple[list[int], list[Mapping[str, float]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from modelfleet.backtesting.sums import ratio
 from modelfleet.errors import ConfigurationError
 from modelfleet.exploring.findings import Finding, percent
 from modelfleet.exploring.page import render_page
-from modelfleet.exploring.parts import LIMIT, Section, Table, cell
+from modelfleet.exploring.parts import LIMIT, Section, Table, cell, top_rows
 from modelfleet.exploring.plots import div
 
 if TYPE_CHECKING:
@@ -153,14 +154,14 @@ def fold_table(s: Summary) -> Table:
 def _folds(found: Results) -> Section:
     prose = "A fold is named by its cutoff, the last day or hour that was known. Medians are over partitions."
     return Section(
-        "folds", "By fold", (prose,), (fold_table(found.summary),), (div(plots.by_fold(found), "by-fold", 320),)
+        "folds", "By fold", (prose,), (fold_table(found.summary),), (div(plots.by_fold(found), "plot-by-fold", 320),)
     )
 
 
 def _steps(found: Results) -> Section:
     word = plots.step_word(found)
     prose = f"Of all rows of a {word} together: {plots.step_metric(found)}."
-    return Section("steps", f"By {word}", (prose,), (), (div(plots.by_step(found), "by-step", 320),))
+    return Section("steps", f"By {word}", (prose,), (), (div(plots.by_step(found), "plot-by-step", 320),))
 
 
 def _coverage(found: Results) -> Section:
@@ -177,15 +178,15 @@ def _coverage(found: Results) -> Section:
     by_candidate = found.lines[found.lines["source"] == "model"].groupby("candidate")["coverage"]
     chosen = [
         (name, f"{len(values):,}", percent(float(values.mean())))
-        for name, values in sorted(by_candidate, key=lambda item: -len(item[1]))[:LIMIT]
+        for name, values in sorted(((str(n), v) for n, v in by_candidate), key=lambda item: -len(item[1]))[:LIMIT]
     ]
     tables = (
         Table(("source", "rows with quantiles", "coverage", "the baseline's there"), rows, title="By source"),
         Table(("candidate", "partitions and folds", "mean coverage"), chosen, title="By chosen candidate"),
     )
-    shown = [div(plots.calibration(found), "calibration", 320)]
+    shown = [div(plots.calibration(found), "plot-calibration", 320)]
     if len(found.quantiles) > 1:
-        shown.insert(0, div(plots.coverage(found), "coverage", 320))
+        shown.insert(0, div(plots.coverage(found), "plot-coverage", 320))
     return Section("coverage", "Coverage of the quantiles", prose, tables, tuple(shown))
 
 
@@ -198,7 +199,10 @@ def _partitions(found: Results) -> Section:
         prose.append(f"{plots.POINTS:,} of {len(found.by_partition):,} partitions are drawn.")
     if found.by_partition.empty:
         return Section("partitions", "Fleet against baseline", ("No partition has both errors.",))
-    shown = (div(plots.against_baseline(found), "against-baseline", 460), div(plots.skills(found), "skills", 300))
+    shown = (
+        div(plots.against_baseline(found), "plot-against-baseline", 460),
+        div(plots.skills(found), "plot-skills", 300),
+    )
     return Section("partitions", "Fleet against baseline", tuple(prose), (), shown)
 
 
@@ -222,15 +226,13 @@ def _segment(found: Results, name: str) -> Section:
         title,
         (prose,),
         tuple(tables),
-        (div(plots.segments(worst, found.metric), f"segment-{name}", height),),
+        (div(plots.segments(worst, found.metric), f"plot-segment-{name}", height),),
     )
 
 
 def _segment_table(rows: pd.DataFrame, title: str, metric: str) -> Table:
     head = ("value", "partitions", f"median {metric}", "the baseline's", "median skill")
-    listed = [
-        (str(r.Index), f"{r.partitions:,}", cell(r.error), cell(r.base), _skill(r.skill)) for r in rows.itertuples()
-    ]
+    listed = [(str(r.Index), f"{r.partitions:,}", cell(r.error), cell(r.base), _skill(r.skill)) for r in top_rows(rows)]
     return Table(head, listed, title=title)
 
 
@@ -245,10 +247,10 @@ def _worst(found: Results) -> Section:
         return Section("worst", title, ("No partition has both errors.",))
     names = [str(name) for name in rows.index]
     head = ("partition", "folds", f"mean {found.metric}", "the baseline's")
-    listed = [(str(r.Index), str(r.folds), cell(r.error), cell(r.base)) for r in rows.itertuples()]
+    listed = [(str(r.Index), str(r.folds), cell(r.error), cell(r.base)) for r in top_rows(rows)]
     figure = plots.worst(found, found.rows_of(names), names)
     prose = "By their mean error over the folds; what was predicted, and what came."
-    shown = (div(figure, "worst-partitions", plots.worst_height(names)),)
+    shown = (div(figure, "plot-worst-partitions", plots.worst_height(names)),)
     return Section("worst", title, (prose,), (Table(head, listed, len(found.by_partition) - len(rows)),), shown)
 
 
@@ -261,9 +263,11 @@ def _chosen(found: Results) -> Section:
         Table(("candidate", "partitions and folds", "share"), candidates, max(len(s.candidates) - LIMIT, 0)),
         Table(("source", "rows", "share"), sources, title="Who served"),
     )
-    reasons = {reason: count for fold in found.folds for reason, count in fold.facts["reasons"].items()}
-    prose = (f"Partitions without a model, in the last fold that had any: {reasons}.",) if reasons else ()
-    return Section("chosen", "What was chosen", prose, tables, (div(plots.chosen(found), "chosen", 340),))
+    reasons: Counter[str] = sum((Counter(fold.facts["reasons"]) for fold in found.folds), Counter())
+    if reasons:
+        listed = [(reason, f"{count:,}") for reason, count in reasons.most_common(LIMIT)]
+        tables = (*tables, Table(("reason", "partitions and folds"), listed, title="Without a model of their own"))
+    return Section("chosen", "What was chosen", (), tables, (div(plots.chosen(found), "plot-chosen", 340),))
 
 
 def _method(found: Results) -> Section:

@@ -139,6 +139,13 @@ class Recipe:
         """Which columns of the matrix depend on nothing that is unknown when a forecast is issued; bool."""
         return np.array([known for _, known in self._layout(ahead)], dtype=bool)
 
+    def past(self, ahead: int = 1) -> np.ndarray:
+        """Which columns of the matrix look back, those of known_ahead columns too; bool."""
+        first = self._plain_width
+        looking = np.zeros(len(self._layout(ahead)), dtype=bool)
+        looking[first : first + sum(term.exists(ahead) for term in self._terms)] = True
+        return looking
+
     def recursed(self) -> np.ndarray:
         """The places in ``names(1)`` of the features that `past_row` gives."""
         return np.array(

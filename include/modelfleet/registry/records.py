@@ -78,7 +78,15 @@ class PackModel:
     required: tuple[str, ...] = ()
     outputs: pa.Schema | None = None
     code: tuple[Path, ...] = ()
-    requirements: tuple[str, ...] = ("mlflow", "numpy", "pandas", "pyarrow", "scikit-learn")
+    requirements: tuple[str, ...] = (
+        *("mlflow", "numpy", "pandas", "pyarrow", "scikit-learn"),
+        *(
+            "pydantic",
+            "duckdb",
+            "croniter",
+            "holidays",
+        ),  # the spec in the pack's header is parsed; holidays are features
+    )
     loader_module: str = "modelfleet.pyfunc"
 
 

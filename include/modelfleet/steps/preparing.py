@@ -261,6 +261,7 @@ def _write_result(ctx: Context, text: str) -> None:
 
 
 def write_or_find(lake: Lake, path: str, data: bytes) -> FileEntry:
+    """Write a file of an attempt once; one that is there already stands."""
     with suppress(FileExistsError):  # there already when the step was killed after writing it
         lake.write_once(path, data)
     return lake.entry(path, 0)

@@ -16,8 +16,9 @@ from modelfleet.lake import FileEntry, StepManifest, runs
 from modelfleet.lake.buckets import BucketPlace
 from modelfleet.matrices import Inputs
 from modelfleet.steps import preparing
+from modelfleet.steps.packaging import pack_model
 from modelfleet.steps.runner import Context, StepFunction, StepResult, record_done
-from modelfleet.steps.training import HEADER, open_pack, pack_model, release, write_header
+from modelfleet.steps.training import HEADER, open_pack, release, write_header
 
 if TYPE_CHECKING:
     import pyarrow as pa

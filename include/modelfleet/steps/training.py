@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
 from datetime import datetime
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +14,13 @@ from modelfleet.ingest.schema import schema_of
 from modelfleet.lake import FileEntry, Lake, runs
 from modelfleet.lake.buckets import BucketPlace, BucketResult, kept
 from modelfleet.steps import preparing
+from modelfleet.steps.packaging import pack_model
 from modelfleet.steps.runner import Context, StepFunction, StepResult, record_done
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from modelfleet.lake.runs import Json
-    from modelfleet.spec import FleetSpec
 
 HEADER = "pack"
 """The output under which a step keeps its pack's header."""
@@ -204,56 +202,6 @@ def release(ctx: Context, header: pack.PackHeader, trained: Json, **lineage: obj
         tags=ctx.spec.tags,
         lineage={name: str(value) for name, value in lineage.items() if value is not None},
     )
-
-
-def pack_model(spec: FleetSpec, header: pack.PackHeader, folder: Path) -> registry.PackModel:
-    """A pack as an MLflow model: the raw columns it reads, and the packages of code it needs."""
-    import pyarrow as pa
-
-    key_types = {"string": pa.string(), "int": pa.int64(), "bool": pa.bool_(), "date": pa.date32()}
-    fields = [pa.field(name, key_types[kind]) for name, kind in header.key_types]
-    features = schema_of(header.feature_types)
-    named = {name for name, _ in header.key_types}
-    fields += [features.field(name) for name in header.features if name not in named]
-    required = tuple(field.name for field in fields)
-    if header.problem == "forecast":
-        required = (*(name for name, _ in header.key_types), header.time, header.target)
-        fields.append(pa.field(header.target, pa.float64()))
-    if header.time not in {*named, *header.features}:
-        fields.append(pa.field(header.time, pa.timestamp("us", "UTC")))
-    own = {learner.path.partition(":")[0].partition(".")[0] for learner in header.fleet_spec.learners}
-    every = dict.fromkeys(path.partition(":")[0].partition(".")[0] for path in header.code)
-    # The package of a kept champion may be gone by now; then its baseline serves, and scoring says why.
-    code, requirements = _code_of(["modelfleet", *(n for n in every if n in own or find_spec(n) is not None)])
-    return registry.PackModel(
-        folder=folder,
-        columns=pa.schema(fields),
-        required=required,
-        code=code,
-        requirements=(*registry.PackModel.requirements, *requirements),
-    )
-
-
-def _code_of(packages: Sequence[str]) -> tuple[tuple[Path, ...], tuple[str, ...]]:
-    """Which packages are logged as code, and which are installed distributions, named as requirements instead."""
-    from importlib.metadata import packages_distributions
-
-    own, requirements = [], []
-    for name in dict.fromkeys(packages):
-        folder = _package_folder(name)
-        if "site-packages" in folder.parts:
-            requirements += packages_distributions().get(name, [])
-        else:
-            own.append(folder)
-    return tuple(own), tuple(n for n in dict.fromkeys(requirements) if n not in registry.PackModel.requirements)
-
-
-def _package_folder(name: str) -> Path:
-    found = find_spec(name)
-    if found is None or found.origin is None:
-        raise DataError(f"package {name!r} has no files to log with the model", hint="add an __init__.py to it")
-    origin = Path(found.origin)
-    return origin.parent if origin.name == "__init__.py" else origin
 
 
 def _counts(counts: Counter[str]) -> Json:

@@ -172,7 +172,7 @@ class PanelSample:
         if whole and recipe is not None:
             x = _matrix(member, self.plan, code, ahead)
             if isinstance(x, np.ndarray):
-                usable &= ~np.isnan(x[:upto][:, ~recipe.known(ahead)]).any(axis=1)
+                usable &= ~np.isnan(x[:upto][:, recipe.past(ahead)]).any(axis=1)
         return np.flatnonzero(usable)
 
 

@@ -200,14 +200,11 @@ def warm_up(x: Matrix, inputs: Inputs, upto: int) -> int:
 
     :raises NoModelError: when no row before `upto` has them all.
     """
-    if inputs.recipe is None or not inputs.recipe.looks_back or not isinstance(x, np.ndarray):
-        return 0
-    past = ~inputs.recipe.known(1)
-    complete = np.flatnonzero(~np.isnan(x[:upto][:, past]).any(axis=1)) if x.shape[1] == len(past) else np.array([0])
-    if len(complete) == 0:
+    young = inputs.young(modelcode.take(x, slice(0, upto)))
+    if young == upto:
         told = f"no row of {upto} has all features that look back; the longest needs more rows before it"
         raise NoModelError("failed", Reason.FEATURES_RAISED, told)
-    return int(complete[0])
+    return young
 
 
 def _own_metrics(

@@ -47,10 +47,10 @@ class PredictionWriter(Reader):
         given = set(batches.schema.names)
         forecast = "step" in given
         named = tuple(dict.fromkeys((*key_columns, time_column, *id_columns)))
-        check_columns(fleet, named, forecast=forecast)
-        columns = _kinds(fleet, named, batches.schema)
         others = [name for name in batches.schema.names if forecast and name not in named]
         quantiles = [name for name in others if quantile_of(name) is not None]
+        check_columns(fleet, (*named, *quantiles), forecast=forecast)
+        columns = _kinds(fleet, named, batches.schema)
         tables = [schema.predictions(fleet, columns, quantiles=quantiles, time=time_column if forecast else None)]
         if forecast:
             wanted = {name: columns[name] for name in (*key_columns, time_column) if name in columns}

@@ -76,7 +76,9 @@ class Bench:
     def trained(self) -> pack.Pack | None:
         """The pack that the training wrote; None where it got not as far."""
         made = self.opened.trained
-        return None if made is None else training_steps.open_pack(self.opened.lake, made.files[training_steps.HEADER][0])
+        return (
+            None if made is None else training_steps.open_pack(self.opened.lake, made.files[training_steps.HEADER][0])
+        )
 
     @cached_property
     def stored_groups(self) -> GroupModels:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from modelfleet import pack, slices
+from modelfleet import slices
 from modelfleet.errors import DataError, bounded
 from modelfleet.prediction import NoModelError, Predicted
 from modelfleet.spec.training import Learner
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from modelfleet.matrices import Bucket
+    from modelfleet.modelcode import ModelCode
     from modelfleet.training.sample import Sample
     from modelfleet.training.selection import Trial
     from modelfleet.workbench.bench import Bench
@@ -203,26 +204,39 @@ def fit(bench: Bench, key: str, candidate: str | None, params: Mapping[str, Any]
     :raises ModelCodeError: when the author's code can't be imported or built.
     """
     bucket, position = bench.bucket(key)
-    plan = replace(bench.plan, learners=_chosen(bench.plan, candidate, params))
-    trainer = Watched(
+    plan = replace(bench.plan, learners=chosen(bench.plan, candidate, params))
+    made = trainer(bench, key, plan)
+    with _as_a_worker(quiet=not debug):
+        if debug:
+            _let_through(made.sample(bucket, position), plan.learners)
+        row = made.partition(bucket, position)
+    row["fingerprint"] = slices.fingerprint(slices.row_hashes(bucket.part(position)))
+    return Fit(bench, key, row, made.seen, plan)
+
+
+def trainer(bench: Bench, key: str, plan: TrainingPlan) -> Watched:
+    """What a worker has when it comes to a partition."""
+    bucket, _ = bench.bucket(key)
+    return Watched(
         plan,
-        author_code(bench.plan) | author_code(plan),
+        # All of the spec's, since coarser levels may have chosen any.
+        {**author_code(bench.plan), **author_code(plan)},
         bench.champions(key),
         {} if bench.champion is None else bench.champion.header.all_inputs,
         bench.champion_groups,
         bench.groups(bucket.rows),
     )
-    with _as_a_worker(quiet=not debug):
-        if debug:
-            _let_through(trainer.sample(bucket, position), plan.learners)
-        row = trainer.partition(bucket, position)
-    row["fingerprint"] = slices.fingerprint(slices.row_hashes(bucket.part(position)))
-    row["partition"] = key
-    row.setdefault(pack.MODEL, None)
-    return Fit(bench, key, row, trainer.seen, plan)
 
 
-def _chosen(plan: TrainingPlan, candidate: str | None, params: Mapping[str, Any]) -> tuple[Learner, ...]:
+def code_of(plan: TrainingPlan, learner: Learner) -> ModelCode:
+    """The author's code of one candidate.
+
+    :raises ModelCodeError: when it can't be used.
+    """
+    return author_code(replace(plan, learners=(learner,)))[learner.name]
+
+
+def chosen(plan: TrainingPlan, candidate: str | None, params: Mapping[str, Any]) -> tuple[Learner, ...]:
     """The candidates that compete."""
     listed = plan.learners
     if candidate is not None:
@@ -267,6 +281,14 @@ def _as_a_worker(*, quiet: bool) -> Iterator[None]:
         yield
 
 
+def authors_own(stop: NoModelError) -> BaseException:
+    """The exception of the author's code that a partition's reason was made of; the reason itself where there is none."""
+    found: BaseException = stop
+    while isinstance(found, NoModelError) and found.__cause__ is not None:
+        found = found.__cause__
+    return found
+
+
 def _let_through(sample: Sample, learners: Sequence[Learner]) -> None:
     """Fit and measure every candidate, the first exception of the author's code raised as it was."""
     original: BaseException | None = None
@@ -277,8 +299,6 @@ def _let_through(sample: Sample, learners: Sequence[Learner]) -> None:
                 sample.measure(sample.predict(learner, sample.fit(learner, fold), fold), fold)
             sample.fit(learner, None)
     except NoModelError as stop:
-        original = stop.__cause__
-        while isinstance(original, NoModelError):
-            original = original.__cause__
-    if original is not None:  # outside of the handler, so that it arrives without what was made of it
-        raise original
+        original = authors_own(stop)
+    if original is not None and not isinstance(original, NoModelError):
+        raise original  # outside of the handler, so that it arrives without what was made of it

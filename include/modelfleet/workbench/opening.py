@@ -69,7 +69,7 @@ def opened(fleet: str, key: str | None, *, as_trained: bool = False) -> Opened:
             f"fleet {fleet!r}: nothing was trained or profiled{f' for interval {key}' if key else ''} yet",
             hint=f"modelfleet run {fleet} --interval <last day> --start <first day>",
         )
-    found = [made for made in _usable(lake, fleet, interval, now)]
+    found = list(_usable(lake, fleet, interval, now))
     if not found:
         raise DataError(
             f"fleet {fleet!r}: no attempt at the training of {interval} got as far as its prepared rows",

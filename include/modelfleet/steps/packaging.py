@@ -1,0 +1,87 @@
+"""A pack as an MLflow model: the raw columns it reads, the packages of code that travel with it, what it requires."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Sequence
+from importlib.metadata import packages_distributions
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from modelfleet import pack, registry
+from modelfleet.errors import DataError
+from modelfleet.ingest.schema import schema_of
+
+if TYPE_CHECKING:
+    from modelfleet.spec import FleetSpec
+
+
+def pack_model(spec: FleetSpec, header: pack.PackHeader, folder: Path) -> registry.PackModel:
+    """A pack as an MLflow model: the raw columns it reads, and the packages of code it needs."""
+    import pyarrow as pa
+
+    key_types = {"string": pa.string(), "int": pa.int64(), "bool": pa.bool_(), "date": pa.date32()}
+    fields = [pa.field(name, key_types[kind]) for name, kind in header.key_types]
+    features = schema_of(header.feature_types)
+    named = {name for name, _ in header.key_types}
+    fields += [features.field(name) for name in header.features if name not in named]
+    required = tuple(field.name for field in fields)
+    if header.problem == "forecast":
+        required = (*(name for name, _ in header.key_types), header.time, header.target)
+        fields.append(pa.field(header.target, pa.float64()))
+    if header.time not in {*named, *header.features}:
+        fields.append(pa.field(header.time, pa.timestamp("us", "UTC")))
+    own = {learner.path.partition(":")[0].partition(".")[0] for learner in header.fleet_spec.learners}
+    every = dict.fromkeys(path.partition(":")[0].partition(".")[0] for path in header.code)
+    # The package of a kept champion may be gone by now; then its baseline serves, and scoring says why.
+    code, requirements = _code_of(["modelfleet", *(n for n in every if n in own or find_spec(n) is not None)])
+    return registry.PackModel(
+        folder=folder,
+        columns=pa.schema(fields),
+        required=required,
+        code=code,
+        requirements=(*registry.PackModel.requirements, *requirements),
+    )
+
+
+def _code_of(packages: Sequence[str]) -> tuple[tuple[Path, ...], tuple[str, ...]]:
+    """Which packages are logged as code, and which are installed distributions, named as requirements instead.
+
+    Of code that is logged, what it imports is required too; Modelfleet's own needs are known.
+    """
+    distributions = packages_distributions()
+    own: list[Path] = []
+    needed: list[str] = []
+    for name in dict.fromkeys(packages):
+        folder = _package_folder(name)
+        if "site-packages" in folder.parts:
+            needed.append(name)
+            continue
+        own.append(folder)
+        if name != "modelfleet":
+            needed += _imported(folder)
+    requirements = [distribution for name in dict.fromkeys(needed) for distribution in distributions.get(name, [])]
+    known = {*registry.PackModel.requirements, "modelfleet"}
+    return tuple(own), tuple(name for name in dict.fromkeys(requirements) if name not in known)
+
+
+def _imported(folder: Path) -> list[str]:
+    """The top-level packages that the modules of a folder (or a single module) import."""
+    found = set()
+    for file in sorted(folder.rglob("*.py")) if folder.is_dir() else [folder]:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                found.add(node.module.partition(".")[0])
+    return sorted(found - sys.stdlib_module_names)
+
+
+def _package_folder(name: str) -> Path:
+    found = find_spec(name)
+    if found is None or found.origin is None:
+        raise DataError(f"package {name!r} has no files to log with the model", hint="add an __init__.py to it")
+    origin = Path(found.origin)
+    return origin.parent if origin.name == "__init__.py" else origin
