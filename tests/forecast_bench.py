@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import pyarrow as pa
@@ -22,7 +20,6 @@ from modelfleet import (
     Rolling,
     SqlTable,
     Training,
-    engine,
     keys,
     pack,
     scoring,
@@ -39,10 +36,8 @@ from modelfleet.training import (
     BucketTask,
     BucketTrainer,
     BucketWork,
-    GroupFiles,
     TrainingPlan,
     author_code,
-    train_groups,
 )
 from modelfleet.training.groups import TrainedGroups
 from modelfleet.training.series import SeriesSample
@@ -202,17 +197,6 @@ def model_of(row: Row) -> Any:
     return pack.load_model(row["model"], row["model_digest"])
 
 
-@contextmanager
-def without_spark() -> Iterator[None]:
-    """The fan-out as a loop: what runs on each bucket is what Spark would run."""
-
-    def loop(_: Any, work: Any, tasks: Sequence[Any], **__: Any) -> list[Any]:
-        return [work(task) for task in tasks]
-
-    with mock.patch.object(engine, "fan_out", loop):
-        yield
-
-
 def train_in_lake(
     lake: Lake,
     parts: Parts,
@@ -231,7 +215,7 @@ def train_in_lake(
         inside = {n: p for n, p in parts.items() if keys.bucket_of(keys.hash_of(key(n)), buckets) == number}
         rows = bucket(inside, of, end=end)
         entries.append(training_bench.write_bucket(lake, f"{root}/rows-{number}.parquet", rows))
-    grouped = group_files(lake, settled, entries, f"{root}/groups")
+    grouped = training_bench.group_files(lake, settled, KEY_FIELDS, entries, f"{root}/groups")
     place = BucketPlace(f"{root}/train", "inputs", buckets)
     work = BucketWork(lake, place, settled, KEY_FIELDS, champion, grouped.folds)
     results = [work(BucketTask(number, entry)) for number, entry in enumerate(entries)]
@@ -245,13 +229,6 @@ def train_in_lake(
         settled=settled,
         grouped=grouped,
     )
-
-
-def group_files(lake: Lake, settled: TrainingPlan, entries: Sequence[Any], folder: str) -> GroupFiles:
-    place = BucketPlace(folder, "inputs", len(entries))
-    no_spark: Any = None
-    with without_spark():
-        return train_groups(no_spark, lake, place, settled, KEY_FIELDS, entries)
 
 
 def rows_of(made: pack.Pack) -> dict[str, Row]:

@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from modelfleet import Classification, Data, FleetSpec, Regression, SqlTable, Training, keys, modelcode, pack, slices
+from modelfleet import (
+    Classification,
+    Data,
+    FleetSpec,
+    Regression,
+    SqlTable,
+    Training,
+    engine,
+    keys,
+    modelcode,
+    pack,
+    slices,
+)
 from modelfleet import interval as intervals
 from modelfleet.dataset import Columns
 from modelfleet.lake import FileEntry, Lake
 from modelfleet.lake.buckets import BucketPlace, BucketResult
 from modelfleet.matrices import Inputs
 from modelfleet.spec.training import HOLDOUT
-from modelfleet.training import BucketTask, BucketTrainer, BucketWork, GroupFiles, TrainingPlan
+from modelfleet.training import BucketTask, BucketTrainer, BucketWork, GroupFiles, TrainingPlan, train_groups
 
 START = datetime(2013, 2, 1, tzinfo=UTC)
 CUTOFF = datetime(2013, 3, 1, tzinfo=UTC)
@@ -159,13 +173,37 @@ def train_in_lake(
     """Train all buckets as a Spark task would, each on its own, and open the pack they make."""
     fleet = of if of is not None else spec()
     place = BucketPlace(f"shops/train/2013-03-12/{name}/train", "inputs", buckets)
-    work = BucketWork(lake, place, plan(fleet, attempt=name), KEY_FIELDS, champion)
-    results = []
+    settled = plan(fleet, attempt=name, categories={"store": tuple(sorted(parts))})
+    entries = []
     for number in range(buckets):
         inside = {s: rows for s, rows in parts.items() if keys.bucket_of(keys.hash_of(key(s)), buckets) == number}
-        entry = write_bucket(lake, f"{place.folder}-rows-{number}.parquet", bucket(inside))
-        results.append(work(BucketTask(number, entry)))
-    return pack_of(lake, results, buckets=buckets, of=fleet, path=f"{place.folder}/pack.json")
+        entries.append(write_bucket(lake, f"{place.folder}-rows-{number}.parquet", bucket(inside)))
+    grouped = group_files(lake, settled, KEY_FIELDS, entries, f"{place.folder}/groups")
+    work = BucketWork(lake, place, settled, KEY_FIELDS, champion, grouped.folds)
+    results = [work(BucketTask(number, entry)) for number, entry in enumerate(entries)]
+    path = f"{place.folder}/pack.json"
+    return pack_of(lake, results, buckets=buckets, of=fleet, path=path, settled=settled, grouped=grouped)
+
+
+@contextmanager
+def without_spark() -> Iterator[None]:
+    """The fan-out as a loop: what runs on each bucket is what Spark would run."""
+
+    def loop(_: Any, work: Any, tasks: Sequence[Any], **__: Any) -> list[Any]:
+        return [work(task) for task in tasks]
+
+    with mock.patch.object(engine, "fan_out", loop):
+        yield
+
+
+def group_files(
+    lake: Lake, settled: TrainingPlan, key_fields: Sequence[pa.Field], entries: Sequence[FileEntry], folder: str
+) -> GroupFiles:
+    """Fit the models over many partitions, as a training does before its buckets."""
+    place = BucketPlace(folder, "inputs", len(entries))
+    no_spark: Any = None
+    with without_spark():
+        return train_groups(no_spark, lake, place, settled, tuple(key_fields), entries)
 
 
 def pack_of(

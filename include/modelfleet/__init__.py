@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from modelfleet.spec import (
@@ -51,9 +52,10 @@ def open(fleet: str, interval: str | None = None, *, as_trained: bool = False) -
     :param as_trained: go by the spec of that training, not by the fleet file as it is now.
     :raises NotFoundError: when nothing was trained or profiled yet.
     """
-    from modelfleet.workbench import open_fleet
-
-    return open_fleet(fleet, interval, as_trained=as_trained)
+    # By name: the workbench stands on all that import this package, which would go round in a circle.
+    workbench = import_module("modelfleet.workbench")
+    found: Fleet = workbench.open_fleet(fleet, interval, as_trained=as_trained)
+    return found
 
 
 # Without `open`, which would take the place of the builtin where all names are imported.

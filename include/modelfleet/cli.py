@@ -286,7 +286,7 @@ def find(
     if as_json:
         _print_json(found.to_pylist())
         return
-    metrics = metric_names.names(spec.problem.kind)[:3]
+    metrics = list(dict.fromkeys((spec.select_by, *metric_names.names(spec.problem.kind))))[:3]
     shown = ["partition", "serves", "status", "reason", "n_train", "n_test", *metrics, f"baseline_{metrics[0]}"]
     table = Table(title=f"{fleet}: {found.num_rows} models")
     for name in shown:
@@ -301,24 +301,45 @@ def find(
 def explain(
     fleet: Fleet,
     partition: Annotated[str, typer.Argument(help="Its canonical key: carrier=AA/origin=JFK/dest=LAX.")],
+    save: Annotated[
+        Path | None, typer.Option(help="Write the rows that its training saw to this .parquet or .csv file.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """One partition: its data, metrics, the decision and the rule behind it, which version serves it."""
+    """One partition: its data, candidates, metrics, the decision and the rule behind it, which version serves it."""
     from modelfleet.status import explain as explain_model
 
-    found = explain_model(_spec(fleet), partition)
+    spec = _spec(fleet)
+    found = explain_model(spec, partition)
+    if save is not None:
+        from modelfleet import workbench
+
+        interval = (found["training"] or found["serving"])["trained_interval"]
+        rows = workbench.open_fleet(fleet, interval, as_trained=True).partition(partition)
+        found["rows"] = str(rows.save(save))
     if as_json:
         _print_json(found)
-        return
+    else:
+        _print_explained(spec, found)
+
+
+def _print_explained(spec: FleetSpec, found: dict[str, Any]) -> None:
+    from modelfleet.workbench import text
+
+    training = found["training"] or {}
     for section, content in found.items():
-        if not isinstance(content, dict):
-            out.print(f"[bold]{section}[/bold]: {_text(content)}", highlight=False)
-            continue
-        table = Table(show_header=False, title=section, title_justify="left")
-        for name, value in content.items():
-            if value is not None:
-                table.add_row(name, _text(value))
-        out.print(table)
+        if section == "candidates":
+            if content:
+                out.print(text.candidates(content, spec.select_by, training.get("candidate")))
+        elif not isinstance(content, dict):
+            out.print(f"[bold]{section}[/bold]: ", end="")
+            out.print(_text(content), markup=False, highlight=False, soft_wrap=True)
+        else:
+            table = Table(show_header=False, title=section, title_justify="left")
+            for name, value in content.items():
+                if value is not None and name != "candidates":
+                    table.add_row(name, escape(_text(value)))
+            out.print(table)
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -98,7 +99,9 @@ def find(spec: FleetSpec, where: str | None, *, limit: int = 1000) -> pa.Table:
 
 
 def explain(spec: FleetSpec, partition: str) -> Json:
-    """Everything about one partition's model: data, metrics, the decision and its rule, what serves it.
+    """Everything about one partition's model: data, candidates, metrics, the decision and its rule, what serves it.
+
+    `look_closer` is the Python expression that fits its very rows again, where a debugger can follow.
 
     :raises DataError: for a text that is no key of this fleet.
     :raises NotFoundError: when no training or champion knows the partition.
@@ -119,11 +122,13 @@ def explain(spec: FleetSpec, partition: str) -> Json:
             hint=f'list them: modelfleet find {spec.name} --where "..."',
         )
     champion = _champion(spec.name)
+    interval = (row or served or {})["trained_interval"]
     return {
         "fleet": spec.name,
         "partition": key,
         "keys": keys.decode(key, types),
         "training": row,
+        "candidates": json.loads((row or {}).get("candidates") or "[]"),
         "decision": _decision(lake, spec.name, key, champion),
         "serving": served
         and {
@@ -134,6 +139,7 @@ def explain(spec: FleetSpec, partition: str) -> Json:
             "model_digest": served["model_digest"],
         },
         "last_score": _last_outcome(lake, spec.name, key),
+        "look_closer": f"modelfleet.open({spec.name!r}, {interval!r}).partition({key!r}).fit(debug=True)",
     }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from chain_bench import BULK, BULK_START, DAYS, EXPECTED, HEALTHY, World
+from chain_bench import BULK, BULK_START, COLUMNS, DAYS, EXPECTED, HEALTHY, World
 from modelfleet import Data, Gate, Quality, SqlTable, Training, registry
 from modelfleet.errors import (
     CorruptionError,
@@ -58,18 +58,16 @@ def failing(world: World, pipeline: str, interval: str, **options: Any) -> Model
             id="no such time column",
         ),
         pytest.param(
-            SqlTable(
-                "wells_db", "readings", time="read_at", columns=("reading", "well", "pad", "flow", "read_at", "depths")
-            ),
+            SqlTable("wells_db", "readings", time="read_at", columns=(*COLUMNS, "depths")),
             DataError,
             "there is no column 'depths'; there is 'depth'",
             False,
             id="no such column",
         ),
         pytest.param(
-            SqlTable("wells_db", "readings", time="well"),
+            SqlTable("wells_db", "readings", time="high"),
             DataError,
-            "time column 'well'",
+            "time column 'high'",
             False,
             id="time column without times",
         ),

@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from warehouse_cases import CONNECTION, ISSUED, KEYS, load, rows, scored, trained
+from warehouse_cases import CONNECTION, ISSUED, KEYS, load, observe, observed, rows, scored, trained
 
 from modelfleet.errors import UnavailableError
 from modelfleet.warehouse import Warehouse
@@ -62,26 +62,37 @@ def test_processes_writing_at_once_to_a_fresh_database_lose_and_double_nothing(w
     assert rows(warehouse, 'SELECT count(*), count(DISTINCT "version") FROM "schema_version"') == [(1, 1)]
 
 
-def _die_before_commit() -> None:
-    from modelfleet.warehouse import load as module
+def _die_before_commit(name: str) -> None:
+    from modelfleet.warehouse import load as loading
+    from modelfleet.warehouse import merge as merging
 
     def die(*_: object) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
-    module._note = die  # type: ignore[assignment]
-    load(Warehouse.open(), scored(5000, value=9.0))
+    if name == "predictions":
+        loading._note = die  # type: ignore[assignment]
+        load(Warehouse.open(), scored(5000, value=9.0))
+    else:
+        merging._upsert = lambda *_: "-"  # type: ignore[assignment]
+        merging._refuse_doubles = die  # type: ignore[assignment]
+        observe(Warehouse.open(), 1, observed(1, [9.0] * 5000), hour=9)
 
 
 @pytest.mark.integration
 def test_load_killed_before_its_commit_leaves_the_former_rows(warehouse: Warehouse) -> None:
     load(warehouse, scored(3))
-    victim = multiprocessing.get_context("spawn").Process(target=_die_before_commit)
-    victim.start()
-    victim.join(60)
-    assert victim.exitcode == -signal.SIGKILL
+    observe(warehouse, 1, observed(1, [1.0] * 3))
+    spawn = multiprocessing.get_context("spawn")
+    for name in ("predictions", "actuals"):
+        victim = spawn.Process(target=_die_before_commit, args=(name,))
+        victim.start()
+        victim.join(60)
+        assert victim.exitcode == -signal.SIGKILL
     assert warehouse.predictions("delays", latest=False)["prediction"].to_pylist() == [1.0] * 3
-    assert load(warehouse, scored(4)) == 4
+    assert warehouse.actuals("demand")["actual"].to_pylist() == [1.0] * 3
+    assert (load(warehouse, scored(4)), observe(warehouse, 1, observed(1, [2.0] * 4))) == (4, 4)
     assert warehouse.predictions("delays", latest=False).num_rows == 4
+    assert warehouse.actuals("demand")["actual"].to_pylist() == [2.0] * 4
 
 
 def test_server_that_is_down_is_unavailable_by_connection_id_without_the_password(

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import math
 from datetime import timedelta
 
 import pyarrow as pa
 import pytest
 from warehouse_cases import ISSUED, T0, trained
 
+from modelfleet import metric_names, pack
 from modelfleet.errors import DataError, NotFoundError
 from modelfleet.warehouse import Warehouse
+from modelfleet.warehouse.schema import MODELS
 
 
 def test_run_recorded_again_is_updated_and_keeps_what_is_not_given(warehouse: Warehouse) -> None:
@@ -95,6 +99,35 @@ def test_models_loaded_twice_are_there_once_with_own_metrics_as_json(warehouse: 
     counts = warehouse.model_counts("delays", "2013-09-30")
     assert [(row["status"], row["n"]) for row in sorted(counts, key=lambda r: r["status"])] == [
         ("failed", 1), ("skipped", 1), ("trained", 1)]  # fmt: skip
+
+
+def test_models_of_a_forecast_are_kept_with_candidates_folds_and_fallback(warehouse: Warehouse) -> None:
+    new = {
+        "candidates": ['[{"name": "ridge", "score": 0.9}]', None, None],
+        **{"n_folds": [4, None, None], "mase": [0.9, math.nan, None], "pinball": [2.0, None, None]},
+        **{
+            "coverage": [0.8, None, None],
+            "fallback_status": ["item", "none", "none"],
+            "fallback_mase": [1.1, None, None],
+        },
+        **{"baseline_pinball": [3.0, None, None], "champion_coverage": [0.7, None, None]},
+        "fallback_within_5": [0.75, None, None],
+    }
+    table = pa.table({**dict(zip(trained().column_names, trained().columns, strict=True)), **new})
+    warehouse.load_models("delays", "2013-09-30", "a1", table, own_metrics=("within_5",))
+    found = warehouse.models("delays", "2013-09-30", attempt="a1").to_pylist()
+    own = json.loads(found[0]["own_metrics"])
+    assert own == {"within_5": 0.5, "fallback_within_5": 0.75, "champion_within_5": 0.25}
+    stored = {name: values[0] for name, values in new.items() if name != "fallback_within_5"}
+    assert {name: found[0][name] for name in stored} == stored
+    assert (found[1]["mase"], found[1]["candidates"], found[1]["fallback_status"]) == (None, None, "none")
+
+
+@pytest.mark.parametrize("kind", ["regression", "classification", "forecast"])
+def test_all_of_a_packs_index_is_kept_but_what_only_scoring_needs(kind: str) -> None:
+    index = set(pack.row_schema([], metric_names.names(kind)).names)
+    own = {"_hash", "model", "serves", "level", "features", "shared", "fingerprint"}
+    assert index - {str(column.name) for column in MODELS.columns} == own | {"trained_interval", "trained_attempt"}
 
 
 def test_partition_that_comes_twice_is_a_data_error_and_leaves_nothing(warehouse: Warehouse) -> None:

@@ -50,7 +50,7 @@ class Fleet:
             return pd.DataFrame(listed).assign(status=None, reason=None)
         metrics = self._bench.plan.metrics
         named = ["partition", *types, "status", "reason", "message", "candidate", "n_rows", "n_train", "n_test"]
-        named += [*metrics, *(f"{level}_{name}" for level in ("baseline", "champion") for name in metrics)]
+        named += [*metrics, *(f"{level}_{self._bench.plan.select_by}" for level in ("baseline", "champion"))]
         index = self._bench.trained.index()
         table = index.select([name for name in named if name in index.column_names]).to_pandas()
         decided = self._bench.decisions()

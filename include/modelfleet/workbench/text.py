@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from modelfleet import metric_names
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from rich.console import RenderableType
     from rich.table import Table
 
@@ -28,11 +30,6 @@ class Text(str):
 
     def __repr__(self) -> str:
         return str(self)
-
-
-def how_to_load(fleet: str, interval: str, partition: str) -> str:
-    """The expression that gives a partition's exact input and fits it where a debugger can follow."""
-    return f"modelfleet.open({fleet!r}, {interval!r}).partition({partition!r}).fit(debug=True)"
 
 
 def of_partition(bench: Bench, key: str, problem: str | None) -> Text:
@@ -68,16 +65,14 @@ def of_row(
     if decision is not None:
         why = f" by the rule {decision['rule']}" if decision.get("rule") else ""
         parts.append(f"decision: {decision['decision']}{why}; {decision.get('reason') or ''}".rstrip("; "))
-    parts.append(f"serves without a promotion: {row['serves']}")
     return _rendered(parts)
 
 
 def _data(row: Mapping[str, Any]) -> str:
     lines = [f"status: {row['status']}" + (f", {row['reason']}: {row['message']}" if row.get("reason") else "")]
     if row.get("window_start"):
-        lines.append(
-            f"rows: {row['n_rows']} from {row['window_start']:%Y-%m-%d %H:%M} to {row['window_end']:%Y-%m-%d %H:%M}"
-        )
+        first, last = (_moment(row[f"window_{side}"]) for side in ("start", "end"))
+        lines.append(f"rows: {row['n_rows']} from {first} to {last}")
     counts = {
         "fitted on": row.get("n_train"),
         "holdout": row.get("n_test"),
@@ -85,6 +80,10 @@ def _data(row: Mapping[str, Any]) -> str:
     }
     lines.append(", ".join(f"{name}: {count}" for name, count in counts.items() if count is not None))
     return "\n".join(line for line in lines if line)
+
+
+def _moment(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%d %H:%M").removesuffix(" 00:00")
 
 
 def candidates(trials: Sequence[Mapping[str, Any]], metric: str, winner: str | None) -> Table:
