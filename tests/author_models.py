@@ -98,6 +98,10 @@ def logistic() -> Pipeline:
     return make_pipeline(SimpleImputer(), LogisticRegression())
 
 
+def unimputed() -> LogisticRegression:
+    return LogisticRegression()
+
+
 def forest(random_state: int | None = None) -> Pipeline:
     return make_pipeline(SimpleImputer(), RandomForestRegressor(n_estimators=3, random_state=random_state))
 

@@ -33,9 +33,7 @@ def as_of(fleet: str, key: str) -> int | None:
         pytest.param("2014-01-01", 3, id="the champion"),
     ],
 )
-def test_newest_version_up_to_the_interval_served_then(
-    key: str, version: int | None, a_pack: Packs
-) -> None:
+def test_newest_version_up_to_the_interval_served_then(key: str, version: int | None, a_pack: Packs) -> None:
     fleet = f"as-of-{key}"
     publish_three(fleet, a_pack)
 

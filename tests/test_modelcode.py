@@ -41,7 +41,12 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("author_models", {}, "regression", "module 'author_models' has no callable ''"),
         ("author_models:raises", {}, "regression", "could not be called with params {}: RuntimeError: no model today"),
         ("author_models:build", {"beta": 1}, "regression", r"params {'beta': 1}: TypeError"),
-        ("author_models:nothing", {}, "regression", "returned NoneType, which has no fit, predict, get_params, set_params"),
+        (
+            "author_models:nothing",
+            {},
+            "regression",
+            "returned NoneType, which has no fit, predict, get_params, set_params",
+        ),
         ("author_models:no_estimator", {}, "regression", "returned dict, which has no fit"),
         ("author_models:a_class", {}, "regression", "returned the class Ridge"),
         ("author_models:build", {}, "classification", "returned Pipeline, which has no predict_proba"),

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from modelfleet import Data, FleetSpec, Gate, LakeTable, Regression, Schedule, SqlTable
+from modelfleet import Candidate, Data, FleetSpec, Gate, LakeTable, Regression, Schedule, SqlTable
 from modelfleet.plan import PIPELINES, plan, steps_of
 
 
@@ -105,5 +105,25 @@ def test_every_step_has_a_function_and_every_function_a_step(spec: FleetSpec) ->
     from modelfleet.steps.runner import _functions
 
     opened_by_the_run_itself = "pin"
-    planned = {f"{step.pipeline}.{step.name}" for step in plan(spec) if step.name != opened_by_the_run_itself}
+    steps = [step for pipeline in (*PIPELINES, "backtest") for step in steps_of(spec, pipeline)]
+    planned = {f"{step.pipeline}.{step.name}" for step in steps if step.name != opened_by_the_run_itself}
     assert set(_functions()) == planned
+
+
+def test_backtest_is_no_part_of_what_keeps_a_fleet_going(spec: FleetSpec) -> None:
+    steps = steps_of(spec, "backtest")
+    assert [step.name for step in steps] == ["pin", "replay", "report", "commit", "publish"]
+    assert [step.name for step in steps if step.engine == "spark"] == ["replay"]
+    assert not set(steps) & set(plan(spec))
+
+
+def test_steps_that_fit_read_the_code_of_every_candidate_once(spec: FleetSpec) -> None:
+    candidates = (
+        Candidate("shop.demand:ridge", grid={"alpha": (1.0, 10.0)}),
+        Candidate("shop.boost:build"),
+    )
+    competing = spec.model_copy(update={"model": None, "candidates": candidates})
+    for pipeline, name in (("train", "train"), ("backtest", "replay")):
+        (step,) = (step for step in steps_of(competing, pipeline) if step.name == name)
+        code = [read for read in step.reads if read.startswith("code:")]
+        assert code == ["code:shop.demand:ridge", "code:shop.boost:build"]

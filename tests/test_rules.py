@@ -18,6 +18,9 @@ ALLOWED = [
     "n_test >= 30",
     "mae < baseline.mae",
     "champion.mae IS NULL OR mae <= 1.02 * champion.mae",
+    "mae < fallback.mae",
+    "fallback.status = 'baseline' OR mae <= 0.98 * Fallback.MAE",
+    "champion.status = 'stored'",
     "champion.status = 'none' OR champion.status IN ('failed', 'compared')",
     "mae BETWEEN 1 AND 2 AND bias NOT BETWEEN -1 AND 1",
     "CASE WHEN carrier = 'AA' THEN mae < 1 ELSE mae < 2 END",
@@ -106,6 +109,9 @@ REFUSED = [
     ("maee < 1", r"unknown name 'maee'; allowed: mae, rmse, .* and \d+ more \(did you mean 'mae'\?\)"),
     ("baseline.maee < 1", "did you mean 'baseline.mae'"),
     ("champion IS NULL", "write champion.status"),
+    ("fallback IS NULL", "write fallback.status"),
+    ("fallback.maee < 1", "did you mean 'fallback.mae'"),
+    ("fallback.status < 3", "Cannot compare"),
     ("champion.mae.x < 1", "unknown name 'champion.mae.x'"),
     ("mae = infinity", "NaN and infinity are NULL"),
     ("accuracy > 0.5", "unknown name 'accuracy'"),
@@ -138,7 +144,16 @@ def test_fleet_rule_uses_totals(rule: str) -> None:
     check_rule(rule, FLEET)
 
 
-@pytest.mark.parametrize("rule", ["accuracy > 0.5", "champion.accuracy > 0.5", "median_mae < 1"])
+@pytest.mark.parametrize(
+    "rule", ["mase < 1 AND mase < baseline.mase", "pinball < fallback.pinball", "coverage BETWEEN 0.75 AND 0.85"]
+)
+def test_rules_of_a_forecast_use_its_metrics(rule: str) -> None:
+    check_rule(rule, each_names("forecast"))
+    with pytest.raises(RuleError, match="unknown name"):
+        check_rule(rule, each_names("classification"))
+
+
+@pytest.mark.parametrize("rule", ["accuracy > 0.5", "champion.accuracy > 0.5", "fallback.mae < 1", "median_mae < 1"])
 def test_fleet_rule_does_not_use_metrics_of_one_model(rule: str) -> None:
     with pytest.raises(RuleError, match="unknown name"):
         check_rule(rule, FLEET)

@@ -175,7 +175,9 @@ def test_features_that_raise_cost_their_partition_alone(lake: Lake) -> None:
     rows = {row["partition"]: row for row in made.rows(0, 1 << 64).to_pylist()}
     assert (rows[key("good")]["serves"], rows[key("raises")]["serves"]) == ("model", "baseline")
     # Trained on a day on which its features did not raise.
-    rows[key("raises")] |= {name: rows[key("good")][name] for name in ("model", "model_digest", "serves", "code", "features")}
+    rows[key("raises")] |= {
+        name: rows[key("good")][name] for name in ("model", "model_digest", "serves", "code", "features")
+    }
     scored = {name: part(3, seed=7) for name in ("good", "raises")}
     _, outcomes = predict_table(Scorer(made.header), rows, bucket(scored, WITHOUT_TARGET))
     found = {row["partition"]: row for row in outcomes.to_pylist()}

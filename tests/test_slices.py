@@ -163,3 +163,35 @@ def test_cut_of_a_table_that_was_filtered_or_sliced_holds_what_is_left() -> None
     rows = bucket(["a", "a", "b", "c", "c"])
     assert [key for key, _ in slices.cut(rows.slice(2))] == ["b", "c"]
     assert slices.bounds(rows.filter(pa.array([True, False, False, True, True]))) == [("a", 0, 1), ("c", 1, 3)]
+
+
+MIDNIGHT = datetime.fromisoformat("2013-10-27T00:00+02:00")
+IN_UTC, ON_THE_WALL = np.datetime64("2013-10-26T22:00", "us"), np.datetime64("2013-10-27", "us")
+
+
+@pytest.mark.parametrize(
+    "kind, value, wall",
+    [
+        (pa.timestamp("ns", "Europe/Berlin"), MIDNIGHT, IN_UTC),
+        (pa.timestamp("s", "UTC"), MIDNIGHT, IN_UTC),
+        (pa.timestamp("ms"), MIDNIGHT.replace(tzinfo=None), ON_THE_WALL),
+        (pa.date32(), MIDNIGHT.date(), ON_THE_WALL),
+        (pa.date64(), MIDNIGHT.date(), ON_THE_WALL),
+    ],
+    ids=str,
+)
+def test_moment_is_what_a_column_of_any_type_has_at_that_time(
+    kind: pa.DataType, value: Any, wall: np.datetime64
+) -> None:
+    times = slices.wall_times(pa.chunked_array([pa.array([value], kind)]))
+    assert times.tolist() == [wall.item()]
+    assert times.dtype == np.dtype("datetime64[us]")
+    assert slices.wall_moment(kind, MIDNIGHT) == wall
+
+
+def test_bounds_are_the_first_row_and_the_row_after_the_last() -> None:
+    codes = pa.array([2, 2, 0, 1, 1, 1], pa.int32())
+    rows = pa.table({slices.PARTITION: pa.DictionaryArray.from_arrays(codes, pa.array(["a", "b", "c"]))})
+    assert slices.bounds(rows) == [("c", 0, 2), ("a", 2, 3), ("b", 3, 6)]
+    assert slices.bounds(rows.slice(1, 3)) == [("c", 0, 1), ("a", 1, 2), ("b", 2, 3)]
+    assert slices.bounds(rows.slice(0, 0)) == []

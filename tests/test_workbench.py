@@ -148,7 +148,7 @@ def test_a_fleet_that_never_ran_says_what_to_run(fleet_file: Callable[[FleetSpec
 
 
 def test_an_interval_that_was_not_trained_is_named(series: Fleet) -> None:
-    with pytest.raises(NotFoundError, match="for interval 2024-02-29"):
+    with pytest.raises(NotFoundError, match="for interval 2024-02-29; there are: 2024-03-31"):
         modelfleet.open("shops", "2024-02-29")
 
 
@@ -188,7 +188,7 @@ def test_a_changed_fleet_file_is_what_fits_go_by(
     assert len(now.notes) == 1, "the rows would be the same"
     assert now.partition("shop=a").fit().candidate == "ridge"
     then = modelfleet.open("shops", as_trained=True)
-    assert [learner.name for learner in then.spec.learners][0] == "SeasonalNaive"
+    assert next(learner.name for learner in then.spec.learners) == "SeasonalNaive"
     assert then.notes == ()
 
 

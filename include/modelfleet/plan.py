@@ -96,6 +96,11 @@ def _spark_steps(spec: FleetSpec, pipeline: Pipeline, last: Step) -> tuple[Step,
     )
 
 
+def _code(spec: FleetSpec) -> tuple[str, ...]:
+    """The author's code that is fitted, each path once."""
+    return tuple(f"code:{path}" for path in dict.fromkeys(learner.path for learner in spec.learners))
+
+
 def _train(spec: FleetSpec) -> tuple[Step, ...]:
     place = f"lake:{spec.name}/train/<interval>"
     fit = Step(
@@ -105,7 +110,7 @@ def _train(spec: FleetSpec) -> tuple[Step, ...]:
         "compute",
         (
             f"{place}/<attempt>/dataset",
-            *(f"code:{path}" for path in dict.fromkeys(learner.path for learner in spec.learners)),
+            *_code(spec),
             f"lake:{spec.name}/promote (champion)",
         ),
         (f"{place}/<attempt>/train",),
@@ -229,7 +234,7 @@ def _backtest(spec: FleetSpec) -> tuple[Step, ...]:
             "replay",
             "spark",
             "compute",
-            (f"lake:{spec.name}/ingest", f"code:{spec.model}"),
+            (f"lake:{spec.name}/ingest", *_code(spec)),
             (f"{made}/fold-<cutoff>",),
             "train and score at each cutoff, and compare with what came",
         ),

@@ -44,12 +44,12 @@ def chained(dag: DAG) -> list[str]:
 
 
 class TestRepository:
-    def test_every_dag_file_makes_the_four_dags_of_its_fleet(self) -> None:
+    def test_every_dag_file_makes_the_dags_of_its_fleet(self) -> None:
         bag = DagBag(ROOT / "dags")
 
         assert bag.import_errors == {}
         fleets = [path.stem for path in (ROOT / "dags").glob("*.py")]
-        wanted = {f"{fleet}_{name}" for fleet in fleets for name in ("ingest", "train", "promote", "score")}
+        wanted = {f"{fleet}_{name}" for fleet in fleets for name in ("ingest", "train", "promote", "score", "backtest")}
         assert wanted
         assert set(bag.dags) == wanted
 
@@ -74,6 +74,7 @@ class TestFleet:
             "train": ["await_data", "pin", "train", "commit", "register"],
             "promote": ["pin", "decide", "publish", "commit", "rescore"],
             "score": ["pin", "score", "commit", "load"],
+            "backtest": ["pin", "replay", "report", "commit", "publish"],
         }
         job = shops["train"].get_task("train")
         assert job.application_args[-2:] == ["--steps", "dataset,quality,train"]
@@ -139,6 +140,19 @@ class TestFleet:
             assert shops[name].params.dump() == {"force": False}
         assert shops["score"].params.dump() == {"force": False, "as_of": False}
 
+    def test_a_backtest_is_started_by_hand_with_a_form_and_runs_the_attempt_it_opened(
+        self, shops: dict[str, DAG]
+    ) -> None:
+        backtest = shops["backtest"]
+        assert (backtest.schedule, backtest.deadline) == (None, [])
+        assert backtest.params.dump() == {"folds": 10, "to": None, "every": None, "force": False}
+        assert type(backtest.get_task("pin")).__name__ == "BacktestOperator"
+        arguments = backtest.get_task("replay").application_args
+        assert arguments[arguments.index("--interval") + 1] == (
+            "{{ ti.xcom_pull(task_ids='pin', key='run')['interval'] }}"
+        )
+        assert "changes nothing that serves" in backtest.doc_md
+
     @pytest.mark.parametrize(
         "error, action",
         [
@@ -185,7 +199,7 @@ class TestFolder:
 
         bag = DagBag(tmp_path)
 
-        assert set(bag.dags) == {f"shops_{name}" for name in ("ingest", "train", "promote", "score")}
+        assert set(bag.dags) == {f"shops_{name}" for name in ("ingest", "train", "promote", "score", "backtest")}
         (message,) = bag.import_errors.values()
         assert "gate.each" in message
         assert "maee" in message

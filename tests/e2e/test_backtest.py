@@ -47,7 +47,7 @@ def replayed(world: World, **options: Any) -> Any:
 
 def rows_of(world: World, fold: str) -> pd.DataFrame:
     """The compared rows of a fold of the last backtest."""
-    (found,) = [run for run in runs.all_committed(Lake.open(), world.spec.name, "backtest")]
+    (found,) = runs.all_committed(Lake.open(), world.spec.name, "backtest")
     manifest = runs.load_step(
         Lake.open(), world.spec.name, "backtest", found.interval.key, found.attempt, f"fold-{fold}"
     )
@@ -136,9 +136,9 @@ def test_the_table_has_each_partition_and_fold_with_its_metrics(shops: World) ->
     one = table.set_index(["fold", "partition"])
     for fold in CUTOFFS:
         rows = rows_of(shops, fold).groupby("partition")
-        for name, part in rows:
+        for name, every in rows:
             line = one.loc[(fold, name)]
-            part = part[part["actual"].notna()]
+            part = every[every["actual"].notna()]
             assert line["n_test"] == len(part)
             assert line["source"] == part["source"].iloc[0]
             error, base = (np.abs(part[column] - part["actual"]).sum() for column in ("prediction", "baseline"))
@@ -279,7 +279,7 @@ class TestBadInput:
         world.run("ingest", "2024-04-03", start=BULK_START, train_only=True)
         world.execute("UPDATE readings SET flow = NULL WHERE read_at >= '2024-03-20'")
         world.run("ingest", "2024-04-03", force=True)
-        with pytest.raises(DataError, match="no row from 2024-03-21 .* has a prediction and a target"):
+        with pytest.raises(DataError, match=r"no row from 2024-03-21 .* has a prediction and a target"):
             replayed(world, folds=1)
 
 

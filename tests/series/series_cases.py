@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from modelfleet.series import SeriesPlan
 from modelfleet.slices import PARTITION
@@ -76,9 +77,13 @@ def calendar(freq: str, kind: pa.DataType, zone: str, first: str, last: str) -> 
 
 
 def on_clock(wall: pd.DatetimeIndex, zone: str) -> pd.DatetimeIndex:
-    """When a clock shows wall times: the first time, or the moment it skips them."""
-    zoned = wall.tz_localize(zone, ambiguous=[True] * len(wall), nonexistent="shift_forward")
-    return zoned.tz_convert("UTC")
+    """When a clock shows wall times: the first time, or the moment it skips them.
+
+    By Arrow, as rows are cut into intervals: pandas' shift_forward is wrong where clocks change by half an hour.
+    """
+    naive = pa.array(wall).cast(pa.timestamp("us"))
+    zoned = pc.assume_timezone(naive, zone, ambiguous="earliest", nonexistent="latest")
+    return pd.DatetimeIndex(zoned.cast(UTC_US).to_pandas()).as_unit(wall.unit)
 
 
 def reference(

@@ -16,7 +16,7 @@ from modelfleet.warehouse import Warehouse
 from modelfleet.warehouse.schema import OBSERVED
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "warehouse.md").read_text()
-QUERIES = re.findall(r"^(.*):\n\n```sql forecast\n(.*?)^```", TEXT, flags=re.MULTILINE | re.DOTALL)
+QUERIES = re.findall(r"^([^\n]*):\n\n```sql forecast\n(.*?)^```", TEXT, flags=re.MULTILINE | re.DOTALL)
 FLEET = "route_seats"
 ROUTE: dict[str, Any] = {"fleet": FLEET, "key_columns": ("origin", "dest")}
 
@@ -63,7 +63,7 @@ def test_queries_of_forecasts_run_and_find_rows(filled: Warehouse) -> None:
         (1, 2, 12.5, 0.5),
         (2, 1, 20.0, 0.0),
     ]
-    (restated, _) = found["Days that were restated after their own run, and by which"]
+    (restated,) = found["Days that were restated after their own run, and by which"]
     assert restated[3] == "2013-10-03"
     assert [row[0] for row in found["The last backtest, by cutoff"]] == ["2013-10-02"]
 

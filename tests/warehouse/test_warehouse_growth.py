@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import multiprocessing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -215,7 +215,9 @@ def test_fleet_that_begins_to_forecast_gets_the_views(warehouse: Warehouse) -> N
 
 
 @pytest.mark.integration
-def test_postgresql_finds_forecasts_by_an_index_that_covers_every_row(postgres_database: str, connect: Any) -> None:
+def test_postgresql_finds_forecasts_by_an_index_that_covers_every_row(
+    postgres_database: str, connect: Callable[[str, str], None]
+) -> None:
     connect("modelfleet_warehouse", postgres_database)
     warehouse = Warehouse.open()
     issue(warehouse, 1, forecast(2, [1.0]))
@@ -225,3 +227,17 @@ def test_postgresql_finds_forecasts_by_an_index_that_covers_every_row(postgres_d
     for interval in (1, 2):
         issue(warehouse, interval, forecast(2, [1.0] * 20_000))
         assert rows(warehouse, "SELECT brin_summarize_new_values('demand_predictions_interval')") == [(0,)]
+
+
+@pytest.mark.integration
+def test_load_does_not_wait_for_a_vacuum_of_its_table(
+    postgres_database: str, connect: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("modelfleet.warehouse.tables.SUMMARIZE_SECONDS", 1)
+    connect("modelfleet_warehouse", postgres_database)
+    warehouse = Warehouse.open()
+    issue(warehouse, 1, forecast(2, [1.0]))
+    with warehouse.database.writing() as vacuum:
+        vacuum.exec_driver_sql('LOCK TABLE "demand_predictions" IN SHARE UPDATE EXCLUSIVE MODE')
+        assert issue(warehouse, 2, forecast(3, [2.0])) == 1
+    assert picked(warehouse.forecasts("demand"), "prediction") == [(1.0,), (2.0,)]

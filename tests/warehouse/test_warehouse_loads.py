@@ -73,7 +73,6 @@ def _die_before_commit(name: str) -> None:
         loading._note = die  # type: ignore[assignment]
         load(Warehouse.open(), scored(5000, value=9.0))
     else:
-        merging._upsert = lambda *_: "-"  # type: ignore[assignment]
         merging._refuse_doubles = die  # type: ignore[assignment]
         observe(Warehouse.open(), 1, observed(1, [9.0] * 5000), hour=9)
 

@@ -187,7 +187,8 @@ class _Compared:
     @cached_property
     def valid(self) -> np.ndarray:
         """The rows that can be compared: a target came, and both the fleet and the baseline had said something."""
-        return np.isfinite(self.actual) & np.isfinite(self.values) & np.isfinite(self.base[0])
+        known = np.isfinite(self.actual) & np.isfinite(self.values) & np.isfinite(self.base[0])
+        return known if self.probability is None else known & np.isin(self.actual, (0.0, 1.0))
 
     @property
     def scored(self) -> Scored:
@@ -233,7 +234,7 @@ class _Compared:
         values, chances, bands = self.base
         scale = metrics.scale(self._history(key), self.forecast.season_length) if self.forecast else np.nan
         fleet = self._measured(inside, self.values, self.probability, self.bands, scale)
-        base = self._measured(inside, values, chances, bands, scale)
+        base = self._measured(inside, values, None if self.probability is None else chances, bands, scale)
         made |= fleet | {f"baseline_{name}": value for name, value in base.items()}
         return made | self._own(inside)
 

@@ -72,8 +72,7 @@ def findings(found: Results) -> Iterator[Finding]:
     """What stands out, the verdict first."""
     s = found.summary
     yield verdict(s)
-    if s.equal > _MANY_EQUAL:
-        yield Finding("note", f"in {percent(s.equal)} of partitions and folds the fleet's error equals the baseline's")
+    yield from _why(found)
     if s.coverage == s.coverage and s.claimed == s.claimed:
         text = f"the quantiles cover {percent(s.coverage)} of what came, and claim {percent(s.claimed)}"
         far = abs(s.coverage - s.claimed) > WIDE
@@ -89,6 +88,31 @@ def findings(found: Results) -> Iterator[Finding]:
     lost = [fold for fold in s.folds if fold.error > fold.baseline]
     if lost and s.beats:
         yield Finding("note", f"in {len(lost)} of {len(s.folds)} folds the baseline was better: {lost[0].fold} first")
+
+
+def _why(found: Results) -> Iterator[Finding]:
+    """What helps to understand the verdict: how much there was to improve, and who improved it."""
+    s = found.summary
+    exact = ratio(found.total, "base_exact", "n")
+    if exact > _MANY_EQUAL:
+        left = "" if s.beats else ": little is left for a model to do better"
+        yield Finding("note", f"the baseline was exactly right in {percent(exact)} of the rows{left}")
+    other = s.better + s.worse
+    if s.equal > _MANY_EQUAL and other:
+        yield Finding(
+            "note",
+            f"in {percent(s.equal)} of partitions and folds the fleet forecasts as well as the baseline, often the same; of "
+            f"the others it is better in {percent(s.better / other)}",
+        )
+    own = found.paired[found.paired["source"] == "model"]
+    for name, rows in own.groupby("candidate"):
+        error, base = float(rows["error"].median()), float(rows["base"].median())
+        if error > base * (1 + WIDE) and len(rows) > WIDE * len(found.paired):
+            yield Finding(
+                "warning",
+                f"where {name} was chosen ({len(rows):,} times) it was worse than the baseline: median {s.metric} {error:.4g}, "
+                f"the baseline's {base:.4g}: a rule of the gate, more training.folds or fewer candidates would help",
+            )
 
 
 def verdict(s: Summary) -> Finding:
@@ -263,11 +287,12 @@ def _chosen(found: Results) -> Section:
         Table(("candidate", "partitions and folds", "share"), candidates, max(len(s.candidates) - LIMIT, 0)),
         Table(("source", "rows", "share"), sources, title="Who served"),
     )
+    shown: tuple[Table, ...] = tables
     reasons: Counter[str] = sum((Counter(fold.facts["reasons"]) for fold in found.folds), Counter())
     if reasons:
         listed = [(reason, f"{count:,}") for reason, count in reasons.most_common(LIMIT)]
-        tables = (*tables, Table(("reason", "partitions and folds"), listed, title="Without a model of their own"))
-    return Section("chosen", "What was chosen", (), tables, (div(plots.chosen(found), "plot-chosen", 340),))
+        shown = (*tables, Table(("reason", "partitions and folds"), listed, title="Without a model of their own"))
+    return Section("chosen", "What was chosen", (), shown, (div(plots.chosen(found), "plot-chosen", 340),))
 
 
 def _method(found: Results) -> Section:

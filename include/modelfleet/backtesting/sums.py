@@ -34,7 +34,7 @@ def sums_of(rows: Scored) -> Sums:
     """The sums of a bucket's rows.
 
     - ``n``: rows that can be compared; ``loss``, ``base_loss``: absolute errors, of probabilities squared ones.
-    - ``size``: absolute targets, by which ``loss`` becomes wape.
+    - ``size``: absolute targets, by which ``loss`` becomes wape; ``base_exact``: rows in which the baseline was right.
     - ``banded``, ``inside``: rows with quantiles, and those whose target lies between the outermost; ``base_`` likewise.
     - ``q10`` ...: those whose target does not lie above the quantile.
     """
@@ -57,6 +57,7 @@ def _weights(rows: Scored) -> dict[str, np.ndarray]:
         "loss": np.abs(value - actual) ** power,
         "base_loss": np.abs(base - actual) ** power,
         "size": np.abs(actual),
+        "base_exact": (base == actual).astype(float),
     }
     if len(rows.quantiles) > 1:
         for prefix, given in (("", rows.bands[valid]), ("base_", rows.base_bands[valid])):

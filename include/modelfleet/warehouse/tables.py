@@ -13,6 +13,9 @@ from modelfleet.warehouse.kinds import KINDS, Kind, SqlType, fits
 from modelfleet.warehouse.names import fold, sql_name
 from modelfleet.warehouse.schema import DIALECT
 
+SUMMARIZE_SECONDS = 5
+"""How long a load waits for a VACUUM of its table, before it leaves its indexes to autovacuum."""
+
 
 def columns_of(connection: Connection, table: str) -> dict[str, Kind | str]:
     """Column name -> its kind, or the database's name of a type that is none of ours."""
@@ -82,7 +85,7 @@ def summarize(connection: Connection, table: str) -> None:
         "JOIN pg_am a ON a.oid = c.relam WHERE i.indrelid = to_regclass(:name) AND a.amname = 'brin' "
         "AND pg_has_role(c.relowner, 'USAGE')"
     )
-    connection.exec_driver_sql("SET LOCAL lock_timeout = '5s'")
+    connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{SUMMARIZE_SECONDS}s'")
     connection.execute(sa.text(query), {"name": sql_name(table)})
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from modelfleet import modelcode, settings
-from modelfleet.errors import DataError, NotFoundError
+from modelfleet.errors import DataError, NotFoundError, bounded
 from modelfleet.lake import Attempt, Lake, StepManifest, runs
 from modelfleet.spec import loader
 from modelfleet.spec.fleet import FleetSpec
@@ -63,10 +63,12 @@ def opened(fleet: str, key: str | None, *, as_trained: bool = False) -> Opened:
     now = None if as_trained else _of_now(fleet, settings.dags_folder())
     interval = key or _latest(lake, fleet)
     if interval is None or not _attempt_ids(lake, fleet, interval):
-        if now is None:
-            loader.load_fleet(fleet, settings.dags_folder())
+        there = [name for name in lake.intervals(f"{fleet}/train") if _attempt_ids(lake, fleet, name)]
+        if now is None and not there:
+            loader.load_fleet(fleet, settings.dags_folder())  # which says that there is no such fleet
         raise NotFoundError(
-            f"fleet {fleet!r}: nothing was trained or profiled{f' for interval {key}' if key else ''} yet",
+            f"fleet {fleet!r}: nothing was trained or profiled yet"
+            + (f" for interval {key}; there are: {bounded(there) or 'none'}" if key else ""),
             hint=f"modelfleet run {fleet} --interval <last day> --start <first day>",
         )
     found = list(_usable(lake, fleet, interval, now))
@@ -92,7 +94,11 @@ def _latest(lake: Lake, fleet: str) -> str | None:
     if committed:
         return committed[-1].interval.key
     tried = {key: ids[0] for key in lake.intervals(f"{fleet}/train") if (ids := _attempt_ids(lake, fleet, key))}
-    return max(tried, key=lambda key: tried[key], default=None)
+
+    def opened_at(key: str) -> str:
+        return runs.load_attempt(lake, fleet, "train", key, tried[key]).created_at
+
+    return max(tried, key=opened_at, default=None)
 
 
 def _attempt_ids(lake: Lake, fleet: str, interval: str) -> list[str]:

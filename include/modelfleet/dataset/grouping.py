@@ -12,90 +12,32 @@ import secrets
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
-from modelfleet import engine, keys, prepare, series, slices
-from modelfleet.errors import DataError, bounded
+from modelfleet import engine, keys, prepare, slices
+from modelfleet.dataset.columns import Columns, Treated, check_columns
+from modelfleet.dataset.fragments import OWN, Fragment, in_span, read_fragment, write_fragment
 from modelfleet.features import MAX_CATEGORIES, categories_of, settle
 from modelfleet.ingest.schema import lake_type
-from modelfleet.ingest.time import Cut
 from modelfleet.interval import Interval
 from modelfleet.lake.buckets import BucketPlace, BucketResult, finish, kept
 from modelfleet.lake.runs import Attempt
-from modelfleet.lake.store import FileEntry, Lake
+from modelfleet.lake.store import Lake
 from modelfleet.spec.problem import Forecast
 
 if TYPE_CHECKING:
-    import numpy as np
     import pyarrow as pa
     from pyspark.sql import SparkSession
 
     from modelfleet.prepare import Source
-    from modelfleet.series import SeriesPlan
     from modelfleet.spec import FleetSpec
 
 BUCKET_BYTES = 64 << 20
 """How much Arrow memory a bucket may take, about; there are at least two per core."""
+
+
 _SPLIT_ROWS = 1 << 20
-
-
-@dataclass(frozen=True)
-class Columns:
-    """The columns of a prepared row and their parts; `target` is None when scoring, where it is never read."""
-
-    fleet: str
-    keys: tuple[str, ...]
-    time: str
-    ids: tuple[str, ...]
-    features: tuple[str, ...]
-    target: str | None
-
-    @property
-    def all(self) -> tuple[str, ...]:
-        listed = (*self.keys, self.time, *self.ids, *self.features, *((self.target,) if self.target else ()))
-        return tuple(dict.fromkeys(listed))
-
-    @classmethod
-    def of(cls, spec: FleetSpec, *, with_target: bool) -> Columns:
-        forecasts = spec.problem.kind == "forecast"
-        return cls(
-            fleet=spec.name,
-            keys=tuple(spec.partition_by),
-            time=spec.time_column,
-            ids=() if forecasts else tuple(spec.id_columns),
-            features=tuple(spec.columns),
-            target=spec.problem.target if with_target or forecasts else None,
-        )
-
-
-@dataclass(frozen=True)
-class Treated:
-    """What is done to a bucket's sorted rows: a Forecast's series are made regular, others only treated."""
-
-    spec: FleetSpec
-    series: SeriesPlan | None = None
-    since: datetime | None = None
-    """Partitions without a row from then on are only there to look back on, and not counted."""
-
-    @property
-    def given(self) -> tuple[str, ...]:
-        """Columns that known-ahead tables give, so that the prepared rows may lack them."""
-        lookups = () if self.series is None else self.series.lookups
-        return tuple(name for lookup in lookups for name in lookup.columns)
-
-    def __call__(self, rows: pa.Table) -> tuple[pa.Table, dict[str, int]]:
-        """The rows as models see them, and what was done to how many."""
-        if self.series is not None:
-            return series.regularize(rows, self.series)
-        target = self.spec.problem.target
-        known = [t for t in self.spec.treatments if getattr(t, "column", None) != target or target in rows.column_names]
-        if not known:
-            return rows, {}
-        return series.apply(
-            rows, known, fleet=self.spec.name, target=self.spec.problem.target, time=self.spec.time_column
-        )
 
 
 @dataclass(frozen=True)
@@ -113,14 +55,6 @@ class Dataset:
     categories: dict[str, tuple[str, ...]]
     """The values of each categorical column, key columns among them where models span partitions; training only."""
     digest: str
-
-
-@dataclass(frozen=True)
-class Fragment:
-    """One Arrow file of the first pass: the buckets of its record batches, in order."""
-
-    path: str
-    buckets: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -203,52 +137,6 @@ def _settled(found: Sequence[dict[str, list[str]]], spec: FleetSpec) -> dict[str
     return settle([{n: values for n, values in one.items() if n not in many} for one in sets], spec.name)
 
 
-def check_columns(schema: pa.Schema, columns: Columns, *, given: Sequence[str] = ()) -> None:
-    """See that every column the fleet names is there, with a type it can have; those of `given` may come later.
-
-    :raises DataError: naming the fleet and the columns.
-    """
-    import pyarrow.types as t
-
-    missing = [name for name in columns.all if name not in schema.names and name not in given]
-    if missing:
-        raise DataError(
-            f"fleet {columns.fleet!r}: the prepared rows have no column {bounded(map(repr, missing))}; "
-            f"they have {bounded(schema.names, limit=40)}",
-            hint="select it in `prepare`, or correct the spec",
-        )
-    for taken in (slices.PARTITION, series.PROBLEM):
-        if taken in columns.all:
-            raise DataError(f"fleet {columns.fleet!r}: column name {taken!r} is taken by Modelfleet", hint="rename it")
-    for name in columns.keys:
-        keys.key_type(name, schema.field(name).type, fleet=columns.fleet)
-    if not (t.is_timestamp(schema.field(columns.time).type) or t.is_date(schema.field(columns.time).type)):
-        raise DataError(
-            f"fleet {columns.fleet!r}: time column {columns.time!r} is of type {schema.field(columns.time).type}; "
-            "allowed are timestamp and date"
-        )
-    for name in (name for name in columns.features if name in schema.names):
-        if t.is_nested(schema.field(name).type) or t.is_binary(schema.field(name).type):
-            raise DataError(
-                f"fleet {columns.fleet!r}: feature {name!r} is of type {schema.field(name).type}; "
-                "allowed are numbers, bool, string, date and timestamp"
-            )
-    if columns.target is not None:
-        kind = schema.field(columns.target).type
-        if not (t.is_integer(kind) or t.is_floating(kind) or t.is_boolean(kind) or t.is_decimal(kind)):
-            raise DataError(
-                f"fleet {columns.fleet!r}: target {columns.target!r} is of type {kind}; allowed are numbers and bool"
-            )
-
-
-def read_bucket(lake: Lake, entry: FileEntry) -> pa.Table:
-    """The rows of a bucket, sorted by the hash of their key and by time."""
-    import pyarrow.parquet as pq
-
-    with lake.open_input(entry.path) as file:
-        return pq.read_table(file, read_dictionary=list(_OWN))
-
-
 def _needed(spec: FleetSpec, source: Source, columns: Columns, all_columns: tuple[str, ...]) -> tuple[str, ...]:
     """The columns a table must not lose between intervals; with a `prepare` only its author knows the others."""
     if source.name != spec.data.main[0]:
@@ -324,30 +212,6 @@ def _write_span(layout: _Layout, rows: pa.Table) -> Iterator[Fragment]:
         yield write_fragment(layout.lake, layout.place, rows, names, codes)
 
 
-def write_fragment(lake: Lake, place: BucketPlace, rows: pa.Table, names: Sequence[str], codes: np.ndarray) -> Fragment:
-    """Write rows split by the bucket of their key; `codes` are the places of the rows' keys in `names`."""
-    import numpy as np
-    import pyarrow as pa
-
-    bucket_of = np.array([keys.bucket_of(keys.hash_of(name), place.buckets) for name in names])
-    buckets = bucket_of[codes]
-    order = np.argsort(buckets, kind="stable")
-    present, starts = np.unique(buckets[order], return_index=True)
-    ends = [*starts[1:].tolist(), len(order)]
-    path = f"{place.folder}/fragment-{secrets.token_hex(8)}.arrow"
-    lake.make_folder_of(path)
-    with lake.fs.open_output_stream(path) as sink, pa.ipc.new_file(sink, rows.schema) as writer:
-        for start, end in zip(starts.tolist(), ends, strict=True):
-            part = rows.take(pa.array(order[start:end])).combine_chunks()
-            writer.write_batch(part.to_batches()[0])
-    return Fragment(path, tuple(present.tolist()))
-
-
-def in_span(rows: pa.Table, time: str, span: Interval) -> pa.Table:
-    """The rows whose time lies in the span; naive times and dates are wall time in the span's timezone."""
-    return rows.filter(Cut(time, span, span.timezone).mask(rows.column(time).combine_chunks()))
-
-
 def _gather(layout: _Layout, fields: list[pa.Field], task: tuple[int, tuple[Fragment, ...]]) -> BucketResult:
     """Second pass: one bucket's batches of all fragments, sorted, with the canonical key beside them."""
     import numpy as np
@@ -380,14 +244,11 @@ def _gather(layout: _Layout, fields: list[pa.Field], task: tuple[int, tuple[Frag
         "partitions": _due(rows, layout),
         "digest": slices.digest_of_parts(parts),
         "bytes": rows.nbytes,
-        "schema": {field.name: str(field.type) for field in rows.schema if field.name not in _OWN},
+        "schema": {field.name: str(field.type) for field in rows.schema if field.name not in OWN},
         "treated": treated,
         "categories": {name: sorted(found) for name, found in categories_of(rows, layout.categorical).items()},
     }
     return finish(layout.lake, layout.place, BucketResult(bucket, {"rows": entry}, facts))
-
-
-_OWN = (slices.PARTITION, series.PROBLEM)
 
 
 def _due(rows: pa.Table, layout: _Layout) -> int:
@@ -400,14 +261,6 @@ def _due(rows: pa.Table, layout: _Layout) -> int:
         column = rows.column(layout.columns.time)
         rows = rows.filter(pa.array(slices.wall_times(column) >= slices.wall_moment(column.type, since)))
     return int(pc.count_distinct(rows.column(slices.PARTITION).combine_chunks().indices).as_py())
-
-
-def read_fragment(lake: Lake, fragment: Fragment, bucket: int) -> pa.Table:
-    """The rows of one bucket that a fragment holds."""
-    import pyarrow as pa
-
-    with lake.open_input(fragment.path) as file, pa.ipc.open_file(file) as reader:
-        return pa.Table.from_batches([reader.get_batch(fragment.buckets.index(bucket))])
 
 
 def _sorted_order(rows: pa.Table, columns: Columns) -> pa.Array:

@@ -1,0 +1,17 @@
+"""The dataset step: tables of the lake become rows grouped by partition, a Parquet file per bucket."""
+
+from modelfleet.dataset.columns import Columns, Treated
+from modelfleet.dataset.fragments import Fragment, in_span, read_bucket, read_fragment, write_fragment
+from modelfleet.dataset.grouping import Dataset, build
+
+__all__ = [
+    "Columns",
+    "Dataset",
+    "Fragment",
+    "Treated",
+    "build",
+    "in_span",
+    "read_bucket",
+    "read_fragment",
+    "write_fragment",
+]

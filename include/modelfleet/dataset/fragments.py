@@ -1,0 +1,69 @@
+"""Rows split by bucket: Arrow files with a record batch per bucket, which the buckets' tasks gather again."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from modelfleet import keys, series, slices
+from modelfleet.ingest.time import Cut
+from modelfleet.interval import Interval
+from modelfleet.lake.buckets import BucketPlace
+from modelfleet.lake.store import FileEntry, Lake
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+
+OWN = (slices.PARTITION, series.PROBLEM)
+
+
+@dataclass(frozen=True)
+class Fragment:
+    """One Arrow file of the first pass: the buckets of its record batches, in order."""
+
+    path: str
+    buckets: tuple[int, ...]
+
+
+def write_fragment(lake: Lake, place: BucketPlace, rows: pa.Table, names: Sequence[str], codes: np.ndarray) -> Fragment:
+    """Write rows split by the bucket of their key; `codes` are the places of the rows' keys in `names`."""
+    import numpy as np
+    import pyarrow as pa
+
+    bucket_of = np.array([keys.bucket_of(keys.hash_of(name), place.buckets) for name in names])
+    buckets = bucket_of[codes]
+    order = np.argsort(buckets, kind="stable")
+    present, starts = np.unique(buckets[order], return_index=True)
+    ends = [*starts[1:].tolist(), len(order)]
+    path = f"{place.folder}/fragment-{secrets.token_hex(8)}.arrow"
+    lake.make_folder_of(path)
+    with lake.fs.open_output_stream(path) as sink, pa.ipc.new_file(sink, rows.schema) as writer:
+        for start, end in zip(starts.tolist(), ends, strict=True):
+            part = rows.take(pa.array(order[start:end])).combine_chunks()
+            writer.write_batch(part.to_batches()[0])
+    return Fragment(path, tuple(present.tolist()))
+
+
+def read_fragment(lake: Lake, fragment: Fragment, bucket: int) -> pa.Table:
+    """The rows of one bucket that a fragment holds."""
+    import pyarrow as pa
+
+    with lake.open_input(fragment.path) as file, pa.ipc.open_file(file) as reader:
+        return pa.Table.from_batches([reader.get_batch(fragment.buckets.index(bucket))])
+
+
+def in_span(rows: pa.Table, time: str, span: Interval) -> pa.Table:
+    """The rows whose time lies in the span; naive times and dates are wall time in the span's timezone."""
+    return rows.filter(Cut(time, span, span.timezone).mask(rows.column(time).combine_chunks()))
+
+
+def read_bucket(lake: Lake, entry: FileEntry) -> pa.Table:
+    """The rows of a bucket, sorted by the hash of their key and by time."""
+    import pyarrow.parquet as pq
+
+    with lake.open_input(entry.path) as file:
+        return pq.read_table(file, read_dictionary=list(OWN))
