@@ -86,7 +86,7 @@ def promoted(day: date) -> int:
 def units(key: Key, day: date) -> int:
     """A week's pattern, more on promotions, a little noise."""
     chance = random.Random(f"{key} {day}")
-    level = 20 + 10 * key[1] + 5 * "abcd".index(key[0])
+    level = 20 + 10 * key[1] + 5 * "abcdef".index(key[0])
     week = 1 + 0.4 * math.sin(2 * math.pi * day.weekday() / 7)
     return round(level * week * (1.8 if promoted(day) else 1.0) + chance.gauss(0, 2))
 

@@ -90,15 +90,31 @@ class ForecastModel:
             weights=weights,
         )
 
+    @property
+    def _model(self) -> Any:
+        """What forecasts, where this refers to a model over many partitions that has been resolved."""
+        fitted = unshared(self.fitted)
+        return fitted.fitted if isinstance(fitted, ForecastModel) else fitted
+
+    def reaches(self, problem: Forecast) -> bool:
+        """Whether it forecasts so far ahead: direct estimators do not go beyond the horizon they were fitted for."""
+        fitted = self._model
+        return not isinstance(fitted, DirectRegressor) or fitted.blocks[-1][1] >= problem.horizon
+
     def forecast(self, series: SeriesView, problem: Forecast, origin: int) -> Predicted:
         """The `problem.horizon` steps from row `origin` on, from what is known before it.
 
-        :raises NoModelError: when the model raises, or what it gives is not finite or of another length.
+        There are no quantiles where the model gives none and its errors were kept for others than the problem's.
+
+        :raises NoModelError: when the model raises, what it gives is not finite or of another length, or it was fitted for
+            fewer steps.
         """
         y, horizon, quantiles = series.y[:origin], problem.horizon, problem.quantiles
         own: np.ndarray | None = None
-        fitted = unshared(self.fitted)
-        fitted = fitted.fitted if isinstance(fitted, ForecastModel) else fitted
+        fitted = self._model
+        if not self.reaches(problem):
+            told = f"it was fitted for {fitted.blocks[-1][1]} steps ahead; {horizon} are asked for"
+            raise NoModelError("failed", Reason.PREDICTION_INVALID, told)
         if isinstance(fitted, Forecaster):
             known = series.known()
             x, ahead = (None, None) if known is None else (known[:origin], known[origin : origin + horizon])
@@ -109,8 +125,9 @@ class ForecastModel:
             values = fitted.forecast(series.inputs.recipe, series.matrix(1), y, origin, horizon)
         else:
             values = fitted.forecast(series.matrix, origin, horizon)
-        if own is None and quantiles and self.residuals is not None:
-            own = self.residuals.apply(values)
+        kept = self.residuals
+        if own is None and kept is not None and kept.quantiles == quantiles and len(kept.offsets) >= horizon:
+            own = kept.apply(values) if quantiles else None
         return Predicted(values, None, own)
 
 

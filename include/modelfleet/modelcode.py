@@ -1,8 +1,8 @@
 """The author's model code: the callables a spec names by dotted path, and the matrix their estimators receive.
 
 ``"flights.delays:build"`` names a callable that returns a scikit-learn compatible estimator. The same module may define
-``features(frame) -> frame``, on one partition's rows in time order and without the target, and
-``metrics(y_true, y_pred, frame) -> dict``. The same code runs at training, scoring and serving.
+``features(frame) -> frame``, on one partition's rows in time order, with the columns that are known for rows to predict and
+the declared features, and ``metrics(y_true, y_pred, frame) -> dict``. The same code runs at training, scoring and serving.
 """
 
 from __future__ import annotations

@@ -144,7 +144,7 @@ class TestFleet:
         self, shops: dict[str, DAG]
     ) -> None:
         backtest = shops["backtest"]
-        assert (backtest.schedule, backtest.deadline) == (None, [])
+        assert (backtest.schedule, backtest.deadline) == (None, None)
         assert backtest.params.dump() == {"folds": 10, "to": None, "every": None, "force": False}
         assert type(backtest.get_task("pin")).__name__ == "BacktestOperator"
         arguments = backtest.get_task("replay").application_args

@@ -283,7 +283,7 @@ def test_every_row_of_a_month_with_a_fifth_of_new_partitions_has_its_true_source
     assert len(made) == HORIZON * (len(known) + 1) * len(issues) + HORIZON * len(new) * (len(issues) - 1)
     assert np.isfinite(made[["prediction", *QUANTILES]].to_numpy()).all()
     sources = made.groupby(["partition"])["source"].agg(set).to_dict()
-    for name in with_model - {partition(TWICE)}:
+    for name in with_model - groups:
         assert sources[name] == {"model"}
     expected_new = "item" if keys.encode(["item"], [2]) in groups else "fleet" if "fleet" in groups else "baseline"
     assert sources[partition(new[0])] == {expected_new}

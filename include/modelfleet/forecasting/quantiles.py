@@ -21,9 +21,10 @@ def quantile_name(quantile: float) -> str:
 
 @dataclass(frozen=True)
 class Residuals:
-    """How far each quantile lies above the forecast, by step; `offsets` float64, shape (horizon, quantiles)."""
+    """How far each of `quantiles` lies above the forecast, by step; `offsets` float64, shape (horizon, quantiles)."""
 
     offsets: np.ndarray
+    quantiles: tuple[float, ...] = ()
 
     @classmethod
     def of(cls, errors: np.ndarray, quantiles: Sequence[float]) -> Residuals:
@@ -55,7 +56,7 @@ class Residuals:
             first, last = _window(counts, step, wanted)
             pool = np.sort(given[:, first:last][known[:, first:last]])
             offsets[step] = np.interp((pool.size + 1) * places, np.arange(1, pool.size + 1), pool)
-        return cls(offsets)
+        return cls(offsets, tuple(quantiles))
 
     def apply(self, mean: np.ndarray) -> np.ndarray:
         """The quantiles of a forecast, rising in each row; shape (steps, quantiles).

@@ -19,7 +19,7 @@ INTERNAL = ("_hash", "_partition", "_problem")
 
 _PREDICTIONS = (
     *("partition", "step", "prediction", "probability", "source", "model_version", "interval", "attempt", "issued_at"),
-    *("actual", "error", "covered", "_rank"),
+    *("actual", "error", "covered", "loaded_at", "_rank"),
 )
 """Columns of predictions, and of the views over them."""
 RESERVED = frozenset(

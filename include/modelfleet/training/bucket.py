@@ -198,7 +198,7 @@ class BucketTrainer:
         champion = self.champions.get(sample.key)
         if champion is None:
             return {}
-        stored = _stored(champion, self.plan.metrics)
+        stored = _stored(champion, self.plan)
         _, start, _ = sample.span(0)
         kind = sample.whole.schema.field(self.plan.columns.time).type
         seen = champion["window_end"]
@@ -213,8 +213,11 @@ class BucketTrainer:
             if code.features is not None and not self.plan.same_code:
                 # features() may give other columns, or other units, than the champion learned from.
                 return stored
-            model = pack.load_model(champion[pack.MODEL], champion["model_digest"])
-            predicted = sample.predict_with(self.champion_groups.resolve(model), inputs, code, 0)
+            model = self.champion_groups.resolve(pack.load_model(champion[pack.MODEL], champion["model_digest"]))
+            if self.plan.forecast is not None and not model.reaches(self.plan.forecast):
+                # The horizon is longer by now: no rule over the champion's metrics may hold the challenger back.
+                return {"champion_status": ChampionStatus.NOT_COMPARABLE}
+            predicted = sample.predict_with(model, inputs, code, 0)
             measured = sample.measure(predicted, 0)
         except CorruptionError:
             raise
@@ -240,10 +243,11 @@ def _reference(model: Any) -> str | None:
     return held.digest if isinstance(held, SharedModel) else None
 
 
-def _stored(champion: Mapping[str, Any], metrics: Sequence[str]) -> dict[str, Any]:
-    """The champion's metrics as its own training measured them."""
-    measured = {name: champion.get(name) for name in metrics}
-    if all(value is None for value in measured.values()):
+def _stored(champion: Mapping[str, Any], plan: TrainingPlan) -> dict[str, Any]:
+    """The champion's metrics as its own training measured them; those of another horizon compare with nothing."""
+    measured = {name: champion.get(name) for name in plan.metrics}
+    other = plan.forecast is not None and champion.get("n_test") != plan.forecast.horizon
+    if other or all(value is None for value in measured.values()):
         return {"champion_status": ChampionStatus.NOT_COMPARABLE}
     return {"champion_status": ChampionStatus.STORED, **_prefixed("champion", measured)}
 
