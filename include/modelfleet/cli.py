@@ -450,7 +450,7 @@ def _run_pipeline(spec: FleetSpec, pipeline: str, ref: Any) -> None:
             context.progress = report
             facts = run_step(ref, step.name, context=context)
         note = f"taken over from {facts['reused_from']}" if facts["reused_from"] else f"{facts['seconds']:.1f} s"
-        out.print(f"[green]{pipeline:8}[/green]{step.name:10}{note:14} {_facts(facts, told)}", highlight=False)
+        out.print(f"[green]{pipeline:9}[/green]{step.name:10}{note:14} {_facts(facts, told)}", highlight=False)
         told |= facts
 
 

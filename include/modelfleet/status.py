@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelfleet import keys, pack, registry
 from modelfleet.errors import DataError, NotFoundError, bounded
+from modelfleet.group_models import GroupModels
 from modelfleet.lake import Lake, RunManifest, StepManifest, runs
 from modelfleet.plan import PIPELINES
 from modelfleet.steps import restating
@@ -132,7 +133,7 @@ def explain(spec: FleetSpec, partition: str) -> Json:
         "decision": _decision(lake, spec.name, key, champion),
         "serving": served
         and {
-            "source": served["serves"],
+            "source": _source(serving, served),
             "version": champion and champion.get("version"),
             "trained_interval": served["trained_interval"],
             "baseline_value": served["baseline_value"],
@@ -208,6 +209,16 @@ def _last(lake: Lake, fleet: str, pipeline: str, step: str) -> StepManifest | No
     if not committed:
         return None
     return runs.load_step(lake, fleet, pipeline, committed[-1].interval.key, committed[-1].attempt, step)
+
+
+def _source(opened: pack.Pack | None, served: Json) -> str:
+    """What serves a partition: its model, the first coarser level that has one, else what its row says."""
+    if opened is None or served["serves"] == "model":
+        return str(served["serves"])
+    rows = opened.groups(models=False)
+    held = GroupModels.of([] if rows is None else rows.to_pylist())
+    found = (level for level in opened.header.fleet_spec.levels if held.row(level, served) is not None)
+    return next(found, str(served["serves"]))
 
 
 def _row(opened: pack.Pack | None, key: str) -> Json | None:

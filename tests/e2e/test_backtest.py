@@ -6,6 +6,7 @@ import sqlite3
 from contextlib import closing
 from datetime import date, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from modelfleet import interval as intervals
 from modelfleet.cli import app
 from modelfleet.errors import ConflictError, DataError
 from modelfleet.lake import Lake, runs
-from modelfleet.steps import hindsight, run_step
+from modelfleet.steps import RunRef, hindsight, run_step
 from modelfleet.steps.backtesting import open_backtest, result_of
 from modelfleet.steps.runner import open_context
 from sales_bench import BULK, DAYS, EXPECTED, HORIZON, START, YOUNG, fill_sales, partition, sales
@@ -306,3 +307,32 @@ def test_the_command_prints_the_summary_and_writes_the_report(
     unknown = CliRunner().invoke(app, ["backtest", "nothing"])
     assert unknown.exit_code == 1
     assert "nothing" in unknown.output
+
+
+def test_the_dags_tasks_open_replay_and_publish(own: World) -> None:
+    from modelfleet import spark_job
+    from modelfleet.airflow.operators import BacktestOperator
+
+    pushed: dict[str, Any] = {}
+    task = BacktestOperator(
+        task_id="pin",
+        spec=own.spec,
+        pipeline="backtest",
+        opener="pin",
+        step="pin",
+        options=("folds", "to", "every", "force"),
+    )
+    context = {
+        "dag_run": SimpleNamespace(conf={"folds": 1}, dag_id="sales_backtest", partition_key=None),
+        "params": {"folds": 1, "to": BULK, "every": None, "force": False},
+        "ti": SimpleNamespace(xcom_push=lambda key, value: pushed.update({key: value})),
+    }
+    task.execute(context)
+    ref = RunRef(**pushed["run"])
+    assert (ref.pipeline, ref.interval) == ("backtest", CUTOFFS[-1])
+    named = {"--fleet": ref.fleet, "--pipeline": ref.pipeline, "--interval": ref.interval, "--attempt": ref.attempt}
+    assert spark_job.main([part for pair in named.items() for part in pair] + ["--steps", "replay"]) == 0
+    for step in ("report", "commit", "publish"):
+        facts = run_step(ref, step)
+    assert facts["loaded"] == len(EXPECTED)
+    assert set(own.warehouse.backtest("sales").column("fold").to_pylist()) == {CUTOFFS[-1]}

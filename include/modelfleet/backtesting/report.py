@@ -111,7 +111,7 @@ def _why(found: Results) -> Iterator[Finding]:
             yield Finding(
                 "warning",
                 f"where {name} was chosen ({len(rows):,} times) it was worse than the baseline: median {s.metric} {error:.4g}, "
-                f"the baseline's {base:.4g}: a rule of the gate, more training.folds or fewer candidates would help",
+                f"the baseline's {base:.4g}: a rule of the gate, more training.folds or fewer candidates may help",
             )
 
 
@@ -189,7 +189,10 @@ def _steps(found: Results) -> Section:
 
 
 def _coverage(found: Results) -> Section:
-    prose = ("The share of what came that lies between the outermost quantiles, ends included.",)
+    prose = (
+        "The share of what came that lies between the outermost quantiles, ends included. Where what came often equals the "
+        "forecast exactly, shares at or below a quantile, and coverage with them, lie above what is claimed.",
+    )
     rows = [
         (
             name,

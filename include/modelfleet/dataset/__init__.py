@@ -1,6 +1,6 @@
 """The dataset step: tables of the lake become rows grouped by partition, a Parquet file per bucket."""
 
-from modelfleet.dataset.columns import Columns, Treated
+from modelfleet.dataset.columns import Columns, Treated, looked_at
 from modelfleet.dataset.fragments import Fragment, in_span, read_bucket, read_fragment, write_fragment
 from modelfleet.dataset.grouping import Dataset, build
 
@@ -11,6 +11,7 @@ __all__ = [
     "Treated",
     "build",
     "in_span",
+    "looked_at",
     "read_bucket",
     "read_fragment",
     "write_fragment",

@@ -27,10 +27,13 @@ class Columns:
     ids: tuple[str, ...]
     features: tuple[str, ...]
     target: str | None
+    looked_at: tuple[str, ...] = ()
+    """Columns that only treatments look at."""
 
     @property
     def all(self) -> tuple[str, ...]:
         listed = (*self.keys, self.time, *self.ids, *self.features, *((self.target,) if self.target else ()))
+        listed = (*listed, *self.looked_at)
         return tuple(dict.fromkeys(listed))
 
     @classmethod
@@ -43,7 +46,14 @@ class Columns:
             ids=() if forecasts else tuple(spec.id_columns),
             features=tuple(spec.columns),
             target=spec.problem.target if with_target or forecasts else None,
+            looked_at=looked_at(spec),
         )
+
+
+def looked_at(spec: FleetSpec) -> tuple[str, ...]:
+    """The columns that treatments name, but for the target."""
+    named = (getattr(treatment, "column", spec.problem.target) for treatment in spec.treatments)
+    return tuple(dict.fromkeys(name for name in named if name != spec.problem.target))
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,9 @@ def columns(ctx: Context) -> dataset.Columns:
         )
     ids = () if header.problem == "forecast" else tuple(ctx.spec.id_columns)
     target = header.target if header.problem == "forecast" else None
-    return dataset.Columns(ctx.spec.name, tuple(known), header.time, ids, header.features, target)
+    return dataset.Columns(
+        ctx.spec.name, tuple(known), header.time, ids, header.features, target, dataset.looked_at(header.fleet_spec)
+    )
 
 
 def champion_pack(ctx: Context) -> pack.Pack:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from modelfleet import keys, pack
 from modelfleet.dataset import read_bucket
 from modelfleet.errors import DataError, NotFoundError, bounded
-from modelfleet.group_models import GroupModels
+from modelfleet.group_models import CANDIDATE, GroupModels
 from modelfleet.lake import runs
 from modelfleet.matrices import Bucket
 from modelfleet.steps import preparing
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from modelfleet.workbench.opening import Opened
 
 Json = dict[str, Any]
+_UNTRAINED = "only a training fits it, and the one that is open did not, or by other features or folds"
 
 
 @dataclass
@@ -121,14 +122,16 @@ class Bench:
         made = self.opened.trained
         files = () if made is None else made.files.get(training_steps.FOLDS, ())
         before = training_steps.plan(self.opened.own_context)
-        if not files or self.plan.content()[1:4] != before.content()[1:4] or self.plan.gap != before.gap:
-            return TrainedGroups({learner.name: learner for learner in self.plan.learners})
-        found = groups.read(self.opened.lake, self.plan, files, rows)
+        alike = self.plan.content()[1:4] == before.content()[1:4] and self.plan.gap == before.gap
+        found = groups.read(self.opened.lake, self.plan, files if alike else (), rows).rows
         same = {None, *(learner.name for learner in self.plan.learners if learner in before.learners)}
-        kept: Mapping[tuple[str, str], Sequence[Mapping[str, Any]]] = {
-            place: [row for row in listed if row["candidate"] in same] for place, listed in found.rows.items()
+        kept: dict[tuple[str, str], Sequence[Mapping[str, Any]]] = {
+            place: [row for row in listed if row["candidate"] in same] for place, listed in found.items()
         }
-        return TrainedGroups(found.learners, kept)
+        for learner in self.plan.learners:
+            if not kept.get((CANDIDATE, learner.name)):
+                kept[CANDIDATE, learner.name] = [{"fold": groups.FINAL, "model": None, "message": _UNTRAINED}]
+        return TrainedGroups({learner.name: learner for learner in self.plan.learners}, kept)
 
     def champions(self, key: str) -> dict[str, Json]:
         """The champion's row of a partition, with its model, by its key."""
