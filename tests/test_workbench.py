@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from collections.abc import Callable
 from datetime import date, timedelta
@@ -22,7 +23,7 @@ from modelfleet.lake import Lake, StepManifest, runs
 from modelfleet.steps import preparing
 from modelfleet.steps.inputs import code_version
 from modelfleet.steps.runner import Context
-from modelfleet.workbench import Fleet
+from modelfleet.workbench import Fit, Fleet, Partition
 from modelfleet.workbench.fitting import candidates_frame
 from prepared_bench import KEY, readings, shops, write
 
@@ -442,3 +443,39 @@ def test_candidates_are_a_table_with_a_column_per_fold() -> None:
     assert list(table["failed"]) == [None, "ValueError: no", None]
     assert table["dropped"].tolist() == [False, False, True]
     assert candidates_frame([]).empty
+
+
+# --- documents -----------------------------------------------------------------------------------------------------
+
+DOCUMENT = Path(__file__).parents[1] / "docs" / "author-a-fleet.md"
+
+
+def section(title: str) -> str:
+    return DOCUMENT.read_text().split(title, 1)[1].split("\n## ", 1)[0]
+
+
+def test_calls_that_the_document_names_exist() -> None:
+    text = section("### A partition at hand")
+    kinds = {"fleet": Fleet, "partition": Partition, "fit": Fit}
+    named = {
+        (owner, name)
+        for owner in kinds
+        for row in re.findall(rf"^\| `{owner}\..*$", text, flags=re.MULTILINE)
+        for name in re.findall(r"`(?:\w+)?\.([a-z_]+)", row.split("|")[1])
+    }
+    fields = set(Fit.__dataclass_fields__)
+    assert len(named) > 20
+    assert [found for found in named if not hasattr(kinds[found[0]], found[1]) and found[1] not in fields] == []
+
+
+def test_tutorials_rows_intervals_and_partition_fit_together(tmp_path: Path) -> None:
+    text = section("## Your first forecast fleet").replace("/tmp/coffee", str(tmp_path))
+    (script,) = re.findall(r"<<'END'\n(.*?)^END", text, flags=re.MULTILINE | re.DOTALL)
+    exec(script, {})
+    made = pd.read_csv(tmp_path / "history.csv")
+    assert len(text.strip().splitlines()) <= 60
+    assert set(re.findall(r"--interval (\S+)", text)) - {made["day"].max()} == {"2025-05-15"}, "the day after"
+    assert re.findall(r"--start (\S+)", text) == [made["day"].min()]
+    named = dict(re.findall(r'(shop|drink)="(\w+)"', text))
+    assert len(made[(made["shop"] == named["shop"]) & (made["drink"] == named["drink"])]) == 500
+    assert f"shop={named['shop']}/drink={named['drink']}" in text

@@ -135,7 +135,8 @@ class Training(Part):
     gap: Duration | None = None
     """How much before a holdout is left out of the rows to fit on, as when the latest rows come in late; default: nothing."""
     weight: Text | None = None
-    """The column of sample weights; estimators get it as ``sample_weight``. It is at least 0 and not null."""
+    """The column of sample weights; estimators get it as ``sample_weight``. It is at least 0 and not null;
+    of a Forecast null counts as 0, as on dates that were filled."""
     select_by: Text | None = None
     """The metric that picks a partition's candidate; default: mae, log_loss, or wape for a Forecast. Of equals, the one that
     is listed first is taken, so list the simplest first. Of the author's own metrics, less is better."""

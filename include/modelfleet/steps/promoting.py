@@ -47,7 +47,8 @@ def decide(ctx: Context) -> StepResult:
         challenger.index(),
         None if champion is None else champion.index(["partition", "serves"]),
     )
-    decisions = pa.concat_tables([result.decisions, *_of_groups(ctx, challenger, champion, passed=result.passed)])
+    own = result.decisions.append_column("level", pa.nulls(result.decisions.num_rows, pa.string()))
+    decisions = pa.concat_tables([own, *_of_groups(ctx, challenger, champion, passed=result.passed)])
     path = ctx.attempt.path(f"decide/decisions-{secrets.token_hex(4)}.parquet")
     ctx.lake.make_folder_of(path)
     with ctx.lake.fs.open_output_stream(path) as sink:
@@ -94,7 +95,9 @@ def _of_groups(ctx: Context, challenger: pack.Pack, champion: pack.Pack | None, 
     served = None if theirs is None else theirs.filter(pc.not_equal(theirs.column("level"), CANDIDATE))
     if served is None and champion is not None:
         served = fallbacks.slice(0, 0)
-    return [_judge(ctx, ctx.spec.gate.model_copy(update={"fleet": ()}), fallbacks, served).decisions]
+    decided = _judge(ctx, ctx.spec.gate.model_copy(update={"fleet": ()}), fallbacks, served).decisions
+    levels = pc.list_element(pc.split_pattern(decided.column("partition"), "="), 0)  # item=2 is of the level item
+    return [decided.append_column("level", levels)]
 
 
 def decide_fingerprint(ctx: Context) -> Json:

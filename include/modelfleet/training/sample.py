@@ -123,12 +123,7 @@ class Sample(ABC):
         """
         if self.plan.weight is None:
             return None
-        given = modelcode.numbers(self.table.column(self.plan.weight))
-        wrong = int((~(np.isfinite(given) & (given >= 0))).sum())
-        if wrong:
-            told = f"weight {self.plan.weight!r} is null, not finite or negative in {wrong} of {len(given)} rows"
-            raise NoModelError("failed", Reason.BAD_WEIGHT, told)
-        return given
+        return checked_weights(modelcode.numbers(self.table.column(self.plan.weight)), self.plan)
 
     def matrix(self, inputs: Inputs, code: ModelCode, ahead: int = 1) -> Matrix:
         """The matrix of all rows of the partition.
@@ -165,6 +160,18 @@ class Sample(ABC):
         if predicted.probability is not None:
             return dict(metrics.classification(truth, predicted.probability, predicted.values))
         return dict(metrics.regression(truth, predicted.values))
+
+
+def checked_weights(given: np.ndarray, plan: TrainingPlan) -> np.ndarray:
+    """The weights, if they can be used.
+
+    :raises NoModelError: for one that is null, not finite or negative.
+    """
+    wrong = int((~(np.isfinite(given) & (given >= 0))).sum())
+    if wrong:
+        told = f"weight {plan.weight!r} is null, not finite or negative in {wrong} of {len(given)} rows"
+        raise NoModelError("failed", Reason.BAD_WEIGHT, told)
+    return given
 
 
 def too_few(count: int, n_null: int, plan: TrainingPlan) -> None:

@@ -13,7 +13,7 @@ from modelfleet.forecast_model import ForecastModel, SeriesView, residuals_of
 from modelfleet.forecasting import naive, naive_quantiles
 from modelfleet.prediction import NoModelError, Predicted, Reason
 from modelfleet.series import PROBLEM
-from modelfleet.training.sample import Sample, bad_target, constant, too_few
+from modelfleet.training.sample import Sample, bad_target, checked_weights, constant, too_few
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -42,6 +42,18 @@ class SeriesSample(Sample):
     def table(self) -> pa.Table:
         """Every row: gaps are filled, or there is no model."""
         return self.whole
+
+    @cached_property
+    def weights(self) -> np.ndarray | None:
+        """The weights of the steps; 0 where it is null, as on dates that were filled.
+
+        :raises NoModelError: for one that is not finite or negative.
+        """
+        if self.plan.weight is None:
+            return None
+        return checked_weights(
+            np.nan_to_num(modelcode.numbers(self.table.column(self.plan.weight)), nan=0.0), self.plan
+        )
 
     def span(self, fold: int) -> tuple[int, int, int]:
         start = max(len(self.y) - (fold + 1) * self.problem.horizon, 0)

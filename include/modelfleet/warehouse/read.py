@@ -100,8 +100,8 @@ class Reader(PredictionReader):
         return self._counted(MODELS, ("status", "reason"), wanted)
 
     def decision_counts(self, fleet: str, interval: str | None = None, *, attempt: str | None = None) -> list[Row]:
-        """{decision, rule, reason, n} of one promotion, the most frequent first."""
-        wanted = self._of_attempt(DECISIONS, "promote", fleet, interval, attempt)
+        """{decision, rule, reason, n} of one promotion's partitions, the most frequent first."""
+        wanted = and_(self._of_attempt(DECISIONS, "promote", fleet, interval, attempt), DECISIONS.c.level.is_(None))
         return self._counted(DECISIONS, ("decision", "rule", "reason"), wanted)
 
     def run_counts(self, fleet: str | None = None) -> list[Row]:

@@ -22,7 +22,7 @@ What a warehouse lacks is made when it is next used. A new table or a new column
 than that; anything else needs a migration.
 
 1. Runs, models, decisions, incidents, prediction issues.
-2. Forecasts: backtests; of models the candidates, folds, fallback, mase, pinball and coverage; an issue's time column.
+2. Forecasts: backtests; of models the candidates, folds, fallback, mase, pinball and coverage; an issue's time column; the level of a decision.
 """
 
 DIALECT = "dialect"
@@ -88,7 +88,9 @@ MODELS = make_table(
 DECISIONS = make_table(
     "decisions",
     {
-        **dict.fromkeys(("fleet", "interval", "attempt", "partition", "decision", "rule", "reason", "mode"), TEXT),
+        **dict.fromkeys(
+            ("fleet", "interval", "attempt", "partition", "level", "decision", "rule", "reason", "mode"), TEXT
+        ),
         "serves_version": INTEGER,
         "champion_interval": TEXT,
     },
