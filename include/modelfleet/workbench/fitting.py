@@ -291,14 +291,23 @@ def authors_own(stop: NoModelError) -> BaseException:
 
 def _let_through(sample: Sample, learners: Sequence[Learner]) -> None:
     """Fit and measure every candidate, the first exception of the author's code raised as it was."""
-    original: BaseException | None = None
     try:
         sample.check()
-        for learner in learners:
-            for fold in range(sample.folds):
-                sample.measure(sample.predict(learner, sample.fit(learner, fold), fold), fold)
-            sample.fit(learner, None)
+    except NoModelError:
+        return
+    for learner in learners:
+        original = _raised_by(sample, learner)
+        if original is not None:
+            raise original  # outside of the handler, so that it arrives without what was made of it
+
+
+def _raised_by(sample: Sample, learner: Learner) -> BaseException | None:
+    """The exception of the author's code that a candidate meets on this partition."""
+    try:
+        for fold in range(sample.folds):
+            sample.measure(sample.predict(learner, sample.fit(learner, fold), fold), fold)
+        sample.fit(learner, None)
     except NoModelError as stop:
         original = authors_own(stop)
-    if original is not None and not isinstance(original, NoModelError):
-        raise original  # outside of the handler, so that it arrives without what was made of it
+        return None if isinstance(original, NoModelError) else original
+    return None

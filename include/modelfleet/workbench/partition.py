@@ -72,6 +72,8 @@ class Partition:
     def matrix(self, candidate: str | None = None, *, step: int | None = None) -> pd.DataFrame:
         """What the estimator receives, with the features' names; the rows are labelled with their times.
 
+        All rows with a target: those at the beginning whose past is too short for a feature are left out of a fit.
+
         :param candidate: default: the first.
         :param step: of a Forecast: what the model for this step ahead is fitted on; default: the last one.
         :raises DataError: for an unknown candidate.
