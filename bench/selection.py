@@ -1,8 +1,9 @@
 """What selection costs over the fits it can't do without: 3 candidates x 4 folds on daily series of five years.
 
-``python bench/selection.py [--series 500]``. One process, one thread, the same matrices, CPU seconds, which a busy machine changes little: first the fits alone, in a plain
-loop (every candidate before every fold, and the chosen one on all rows), then the trainer of a bucket, which also makes the
-features, predicts and measures each fold, measures the baseline, and pickles the model.
+``python bench/selection.py [--series 500]``. One process, one thread, the same matrices; CPU seconds, which a busy machine
+changes little. First the trainer of a bucket, which makes the features, fits, predicts and measures each fold, measures the
+baseline and pickles the model; then the fits alone, in a plain loop: every candidate before every fold, and the chosen one
+on all rows.
 """
 
 from __future__ import annotations

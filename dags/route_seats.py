@@ -16,13 +16,7 @@ many_models(
         ),
         partition_by=("origin", "dest"),
         problem=mf.Forecast(
-            target="seats",
-            time="day",
-            freq="D",
-            horizon=7,
-            quantiles=(0.1, 0.5, 0.9),
-            missing="zero",
-            intervals="residuals",
+            target="seats", time="day", freq="D", horizon=7, quantiles=(0.1, 0.9), missing="zero", intervals="residuals"
         ),
         features=mf.Features(
             past=(mf.Lag("seats", 7, 14, 21, 28), mf.Rolling("seats", "28D", "mean")),

@@ -22,7 +22,8 @@ What a warehouse lacks is made when it is next used. A new table or a new column
 than that; anything else needs a migration.
 
 1. Runs, models, decisions, incidents, prediction issues.
-2. Forecasts: backtests; of models the candidates, folds, fallback, mase, pinball and coverage; an issue's time column; the level of a decision.
+2. Forecasts: backtests; of models the candidates, folds, fallback, mase, pinball and coverage; an issue's time column;
+   the level of a decision.
 """
 
 DIALECT = "dialect"
