@@ -11,6 +11,8 @@ import pytest
 
 import servers
 
+# The command line's tables are as wide as the terminal, which tests need not have.
+os.environ["COLUMNS"] = "200"
 # A busy machine makes one example slow, which says nothing of the code.
 hypothesis.settings.register_profile("modelfleet", deadline=None)
 hypothesis.settings.load_profile("modelfleet")

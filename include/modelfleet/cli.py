@@ -52,7 +52,7 @@ def _reported(command: Callable[P, None]) -> Callable[P, None]:
             command(*args, **kwargs)
         except ModelfleetError as exc:
             err.print(f"[red]{type(exc).__name__}[/red]: ", end="")
-            err.print(str(exc), markup=False, highlight=False)
+            err.print(str(exc), markup=False, highlight=False, soft_wrap=True)
             raise typer.Exit(1) from None
 
     return wrapped
@@ -512,7 +512,7 @@ def _text(value: object) -> str:
 def _print_errors(errors: Iterable[str]) -> None:
     for error in errors:
         err.print("[red]error[/red] ", end="")
-        err.print(error, markup=False, highlight=False)
+        err.print(error, markup=False, highlight=False, soft_wrap=True)
 
 
 def _print_json(value: object) -> None:

@@ -17,7 +17,8 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from chain_bench import BULK, DAYS, EXPECTED, World
-from modelfleet import dataset, registry, settings
+from modelfleet import registry, settings
+from modelfleet.dataset import grouping
 from modelfleet.errors import ConflictError
 from modelfleet.steps import RunRef
 from wells import gauges
@@ -71,7 +72,7 @@ def test_forced_repetition_gives_the_same_digests(world: World) -> None:
 def test_number_of_buckets_makes_no_difference(buckets: int, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     models = model_digests(world)
     before = world.committed("train", BULK)
-    monkeypatch.setattr(dataset, "_bucket_count", lambda stored, cores: buckets)
+    monkeypatch.setattr(grouping, "_bucket_count", lambda *sizes: buckets)
 
     facts = world.run("train", BULK, force=True)
 
@@ -84,7 +85,7 @@ def test_number_of_buckets_makes_no_difference(buckets: int, world: World, monke
 def test_pack_of_other_bucket_count_is_scored_the_same(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.run("ingest", DAY)
     first = world.run("score", DAY)
-    monkeypatch.setattr(dataset, "_bucket_count", lambda stored, cores: 3)
+    monkeypatch.setattr(grouping, "_bucket_count", lambda *sizes: 3)
 
     second = world.run("score", DAY, force=True)
 

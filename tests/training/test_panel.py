@@ -125,7 +125,7 @@ class TestMembers:
             pytest.param({**series(40), "y": [*series(40)["y"][:-1], None]}, False, id="a date without target"),
             pytest.param({**series(10), "y": [*series(10)["y"][:-1], None]}, False, id="short, without a target"),
             pytest.param(series(40, w=-1.0), False, id="weights"),
-            pytest.param(series(10, w=None), False, id="short, without weights"),
+            pytest.param(series(10, w=-1.0), False, id="short, with bad weights"),
         ],
     )
     def test_are_those_that_are_sound_however_few_their_rows(self, given: Part, takes_part: bool) -> None:

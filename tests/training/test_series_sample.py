@@ -87,7 +87,14 @@ NO_MODEL: list[tuple[str, Part, dict[str, Any], str, str, str]] = [
     ("null", broken(y=with_value(5, None)), {}, "failed", "bad_series", "no row or no target: 2013-02-25"),
     ("twice", twice(5), {}, "failed", "bad_series", "1 date has several rows: 2013-02-25"),
     ("infinite", broken(y=with_value(5, math.inf)), {}, "failed", "bad_target", "the target holds infinity"),
-    ("negative weight", broken(w=-1.0), {"training": WEIGHTED}, "failed", "bad_weight", "'w' is null, not finite or neg"),
+    (
+        "negative weight",
+        broken(w=-1.0),
+        {"training": WEIGHTED},
+        "failed",
+        "bad_weight",
+        "'w' is null, not finite or neg",
+    ),
     ("weight", broken(w=-0.5), {"training": WEIGHTED}, "failed", "bad_weight", "negative in 40 of 40 rows"),
     (
         "memory",

@@ -157,6 +157,7 @@ def test_decisions_loaded_twice_are_there_once(warehouse: Warehouse) -> None:
             "fleet": ["delays"] * 2,
             "interval": ["2013-09-30"] * 2,
             "partition": ["carrier=AA", "carrier=DL"],
+            "level": pa.nulls(2, pa.string()),
             "decision": ["promoted", "rejected"],
             "rule": [None, "mae < baseline.mae"],
             "reason": ["all rules pass", "rule is not TRUE"],
