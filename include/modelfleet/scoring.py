@@ -92,6 +92,14 @@ class Scorer:
                 if self.first(shared, position) < end - start
             ]
 
+    def unseen(self, rows: pa.Table) -> dict[str, int]:
+        """How many rows hold a category that no training has seen, by declared column; they count as unknown."""
+        found: Counter[str] = Counter()
+        for inputs in self.header.all_inputs.values():
+            if inputs.recipe is not None:
+                found |= Counter(inputs.recipe.unseen(rows))
+        return {name: found[name] for name in self.spec.declared.categorical if found[name]}
+
     def first(self, bucket: Bucket, position: int) -> int:
         """The first row of a partition that is predicted."""
         _, start, end = bucket.bounds[position]
@@ -329,7 +337,8 @@ class BucketWork:
         scorer = Scorer(
             self.champion.header, GroupModels.of([] if groups is None else groups.to_pylist()), since=self.since
         )
-        predictions, outcomes = predict_table(scorer, rows, read_bucket(self.lake, task.rows))
+        bucket = read_bucket(self.lake, task.rows)
+        predictions, outcomes = predict_table(scorer, rows, bucket)
         token = secrets.token_hex(4)
         files = {
             "predictions": self._write("predictions", task.bucket, token, predictions),
@@ -340,6 +349,7 @@ class BucketWork:
             "sources": dict(Counter(predictions.column("source").to_pylist())),
             "digest": _digest(predictions),
             "messages": _messages(outcomes),
+            "unseen": scorer.unseen(bucket),
         }
         return finish(self.lake, self.place, BucketResult(task.bucket, files, facts))
 

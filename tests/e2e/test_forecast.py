@@ -199,6 +199,16 @@ def test_a_calendar_that_ends_too_early_is_told_and_the_baseline_serves(own: Wor
     assert np.isfinite(predictions(own, DAYS[1])["prediction"]).all()
 
 
+def test_a_category_that_training_has_not_seen_counts_as_unknown_and_is_told(own: World) -> None:
+    own.execute(f"UPDATE sales SET category = 'vegetable' WHERE item = 1 AND sold_on >= '{DAYS[1]}'")
+    own.run("ingest", DAYS[1], force=True)
+    facts = own.run("score", DAYS[1], force=True)["score"]
+    assert facts["messages"][0].startswith("column 'category': ")
+    assert facts["messages"][0].endswith("rows hold a category that training has not seen")
+    assert (facts["failed"], facts["no_model"]) == (0, 0)
+    assert np.isfinite(predictions(own, DAYS[1])["prediction"]).all()
+
+
 def test_horizon_longer_than_the_data_skips_every_partition_and_says_so(own: World) -> None:
     long = own.with_spec(
         problem=Forecast(target="units", freq="D", horizon=400, missing="zero"), features=(), name="far"

@@ -37,12 +37,16 @@ def score(ctx: Context) -> StepResult:
             f"{rows.facts['partitions']} partitions; nothing is committed"
         )
     sources: Counter[str] = sum((Counter(result.facts["sources"]) for result in results), Counter())
+    unseen: Counter[str] = sum((Counter(result.facts["unseen"]) for result in results), Counter())
     facts = {
         "partitions": rows.facts["partitions"],
         "predictions": sum(sources.values()),
         **{outcome: outcomes.get(outcome, 0) for outcome in scoring.OUTCOMES},
         "sources": dict(sources),
-        "messages": [message for result in results for message in result.facts["messages"]][:10],
+        "messages": [
+            *(f"column {name!r}: {n} rows hold a category that training has not seen" for name, n in unseen.items()),
+            *(message for result in results for message in result.facts["messages"]),
+        ][:10],
         "model_version": ctx.attempt.inputs["champion"]["version"],
     }
     files = {name: tuple(result.files[name] for result in results) for name in ("predictions", "outcomes")}
