@@ -1,0 +1,5 @@
+"""``python -m modelfleet.cli``."""
+
+from modelfleet.cli import app
+
+app()
