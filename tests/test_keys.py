@@ -210,3 +210,17 @@ def test_seed_is_a_random_state_scikit_learn_takes() -> None:
     seeds: Sequence[int] = [keys.seed_of(f"a={n}") for n in range(500)]
     assert len(set(seeds)) == 500
     assert all(0 <= seed < 2**32 for seed in seeds)
+
+
+@pytest.mark.parametrize(
+    "written, key",
+    [
+        ("city=Malm\u00f6/kind=station hub", "city=Malm%C3%B6/kind=station%20hub"),
+        ("city=Malm%C3%B6/kind=station%20hub", "city=Malm%C3%B6/kind=station%20hub"),
+        ("city=!null/kind=a", "city=!null/kind=a"),
+        ("kind=a/city=b", "kind=a/city=b"),
+        ("nonsense", "nonsense"),
+    ],
+)
+def test_key_as_people_write_it_is_quoted(written: str, key: str) -> None:
+    assert keys.quoted(written, ("city", "kind")) == key

@@ -76,6 +76,17 @@ def decode(key: str, types: Mapping[str, KeyType]) -> dict[str, KeyValue]:
     return values
 
 
+def quoted(key: str, columns: Sequence[str]) -> str:
+    """A key as people write it, ``city=Malm\u00f6/kind=station hub``, with its values quoted; one that is quoted stays as it is.
+
+    A value with a slash or a percent sign must be quoted already.
+    """
+    parts = [part.partition("=") for part in key.split("/")]
+    if "%" in key or [name for name, _, _ in parts] != [quote_text(column) for column in columns]:
+        return key
+    return "/".join(f"{name}={text if text.startswith('!') else quote_text(text)}" for name, _, text in parts)
+
+
 def key_type(column: str, arrow_type: pa.DataType, *, fleet: str = "") -> KeyType:
     """Which key type a column of this Arrow type has.
 

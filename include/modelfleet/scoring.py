@@ -147,7 +147,8 @@ class Scorer:
                 raise
             except Exception as exc:
                 told = exc.message if isinstance(exc, NoModelError | ModelCodeError) else raised(exc)
-                why = f"{why}; {level}: {told[:150]}" if why else f"{level}: {told[:150]}"
+                if told not in (why or ""):  # what is wrong with a series is so at every level
+                    why = f"{why}; {level}: {told[:150]}" if why else f"{level}: {told[:150]}"
         return self._baseline(bucket, position, row, outcome, why)
 
     def _own(self, row: Mapping[str, Any]) -> Any:
@@ -383,9 +384,28 @@ def _digest(predictions: pa.Table) -> str:
     return slices.digest_of_parts(parts)
 
 
-def _messages(outcomes: pa.Table, limit: int = 5) -> list[str]:
-    failed = [f"{row['partition']}: {row['message']}" for row in outcomes.to_pylist() if row["message"]]
-    return failed[:limit]
+def _messages(outcomes: pa.Table, limit: int = 50) -> dict[str, list[str]]:
+    """What was said of partitions: each message once, with the partitions it was said of; bounded."""
+    said: dict[str, list[str]] = {}
+    for row in outcomes.to_pylist():
+        if row["message"] and (row["message"] in said or len(said) < limit):
+            said.setdefault(row["message"], []).append(row["partition"])
+    return said
+
+
+def together(said: Sequence[Mapping[str, Sequence[str]]], limit: int = 10) -> list[str]:
+    """The messages of all buckets, the most frequent first: how many partitions, one of them by name, what."""
+    joined: dict[str, list[str]] = {}
+    for bucket in said:
+        for message, partitions in bucket.items():
+            joined.setdefault(message, []).extend(partitions)
+    ranked = sorted(joined.items(), key=lambda item: (-len(item[1]), item[0]))[:limit]
+    return [
+        f"{partitions[0]}: {message}"
+        if len(partitions) == 1
+        else f"{len(partitions)} partitions, such as {min(partitions)}: {message}"
+        for message, partitions in ranked
+    ]
 
 
 def _joined(parts: list[np.ndarray]) -> pa.Array:

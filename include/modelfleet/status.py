@@ -115,7 +115,7 @@ def explain(spec: FleetSpec, partition: str) -> Json:
             f"fleet {spec.name!r} has no models yet", hint=f"modelfleet run {spec.name} --interval <day>"
         )
     types = dict(known.header.key_types)
-    key = keys.encode(tuple(types), tuple(keys.decode(partition, types).values()))
+    key = keys.encode(tuple(types), tuple(keys.decode(keys.quoted(partition, tuple(types)), types).values()))
     row, served = _row(trained, key), _row(serving, key)
     if row is None and served is None:
         raise NotFoundError(

@@ -193,7 +193,9 @@ def test_a_calendar_that_ends_too_early_is_told_and_the_baseline_serves(own: Wor
     facts = own.run("score", DAYS[1], force=True)["score"]
     assert facts["no_model"] == 0
     assert set(facts["sources"]) == {"baseline"}
+    assert facts["warning"].startswith("no model predicted: all ")
     told = " ".join(facts["messages"])
+    assert len(facts["messages"]) <= 3, "one message stands for all partitions that it was said of"
     assert "known-ahead column 'promo' of table 'calendar'" in told
     assert "2024-04-19" in told
     assert np.isfinite(predictions(own, DAYS[1])["prediction"]).all()
@@ -299,3 +301,13 @@ def test_every_row_of_a_month_with_a_fifth_of_new_partitions_has_its_true_source
     assert sources[partition(new[0])] == {expected_new}
     assert sources[partition(new[1])] == ({"fleet"} if "fleet" in groups else {"baseline"})
     assert groups, "the gate promoted models of coarser levels"
+
+
+def test_a_known_ahead_column_in_two_tables_is_refused(own: World) -> None:
+    own.execute("ALTER TABLE sales ADD COLUMN promo BIGINT")
+    twice = own.with_spec(name="twice")
+    twice.run("ingest", BULK, start=START)
+    with pytest.raises(
+        DataError, match=r"fleet 'twice': known-ahead column 'promo' is in the table 'sales' and in 'calendar'"
+    ):
+        twice.run("train", BULK)

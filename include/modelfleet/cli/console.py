@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -10,6 +12,7 @@ from typing import Annotated, Any, ParamSpec
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from modelfleet import settings
@@ -18,7 +21,9 @@ from modelfleet.plan import Step, steps_of
 from modelfleet.spec import FleetSpec, loader
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Train, gate, promote, score and watch many models.")
-out, err = Console(), Console(stderr=True)
+PIPED = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 200
+"""The width of tables that no terminal bounds."""
+out, err = Console(width=PIPED), Console(stderr=True)
 P = ParamSpec("P")
 
 Fleet = Annotated[str, typer.Argument(help="The fleet's name, as its file in dags/ gives it.")]
@@ -59,6 +64,8 @@ def run_pipeline(spec: FleetSpec, pipeline: str, ref: Any) -> None:
             facts = run_step(ref, step.name, context=context)
         note = f"taken over from {facts['reused_from']}" if facts["reused_from"] else f"{facts['seconds']:.1f} s"
         out.print(f"[green]{pipeline:9}[/green]{step.name:10}{note:14} {_facts(facts, told)}", highlight=False)
+        if facts.get("warning") and "warning" not in told:
+            out.print(f"[yellow bold]warning[/]  {escape(facts['warning'])}", highlight=False)
         told |= facts
 
 

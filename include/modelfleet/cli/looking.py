@@ -80,6 +80,8 @@ def find(
     for name in shown:
         table.add_column(name, overflow="fold", min_width=28 if name == "partition" else None)
     for row in found.select(shown).to_pylist():
+        if row["serves"] == "baseline" and spec.levels:
+            row["serves"] = "fallback"  # a coarser level, or the baseline: `explain` says which
         table.add_row(*(text_of(row[name]) for name in shown))
     out.print(table)
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from modelfleet import engine, keys, prepare, slices
 from modelfleet.dataset.columns import Columns, Treated, check_columns
 from modelfleet.dataset.fragments import OWN, Fragment, in_span, read_fragment, write_fragment
+from modelfleet.errors import DataError, bounded
 from modelfleet.features import MAX_CATEGORIES, categories_of, settle
 from modelfleet.ingest.schema import lake_type
 from modelfleet.interval import Interval
@@ -100,6 +101,7 @@ def build(
     if spec.data.prepare is None:
         schema = tables[0].schema
         check_columns(schema, columns, given=treated.given)
+        _check_one_origin(schema, treated, spec)
         fragments = [] if len(done) == buckets else _split_files(spark, tables[0], layout, progress)
     else:
         frame = prepare.run(spark, spec, tables)
@@ -135,6 +137,21 @@ def _settled(found: Sequence[dict[str, list[str]]], spec: FleetSpec) -> dict[str
         name for name in spec.partition_by if len(set().union(*(one.get(name, set()) for one in sets))) > MAX_CATEGORIES
     ]
     return settle([{n: values for n, values in one.items() if n not in many} for one in sets], spec.name)
+
+
+def _check_one_origin(schema: pa.Schema, treated: Treated, spec: FleetSpec) -> None:
+    """See that a known-ahead column is in one table: two may differ, and models would learn the one and meet the other.
+
+    :raises DataError: naming the column and the tables.
+    """
+    both = [name for name in treated.given if name in schema.names]
+    if both:
+        others = ", ".join(repr(name) for name in list(spec.data.tables)[1:])
+        raise DataError(
+            f"fleet {spec.name!r}: known-ahead column {bounded(map(repr, both))} is in the table {spec.data.main[0]!r} "
+            f"and in {others}",
+            hint="leave it out of one of them, or choose in `prepare`",
+        )
 
 
 def _needed(spec: FleetSpec, source: Source, columns: Columns, all_columns: tuple[str, ...]) -> tuple[str, ...]:

@@ -90,7 +90,9 @@ def draft(
     fill["imports"] = _listed("from modelfleet import ", sorted([*used, *more]), 0, around=True)
     fill["test_imports"] = _test_imports(name)
     files = {part: _filled(template, fill) for part, template in _templates(kind).items()}
-    files["sample.csv"] = _csv_text(_sample(rows, parts, kind).select(list(dict.fromkeys(sampled))))
+    files["sample.csv"] = _csv_text(
+        _sample(rows, parts, kind).select(list(dict.fromkeys((*sampled, *rows.column_names))))
+    )
     return Draft(files, taken, notes, _commands(name, kind, rows if csv else None, parts))
 
 

@@ -45,12 +45,20 @@ def score(ctx: Context) -> StepResult:
         "sources": dict(sources),
         "messages": [
             *(f"column {name!r}: {n} rows hold a category that training has not seen" for name, n in unseen.items()),
-            *(message for result in results for message in result.facts["messages"]),
+            *scoring.together([result.facts["messages"] for result in results]),
         ][:10],
+        "warning": _warning(outcomes),
         "model_version": ctx.attempt.inputs["champion"]["version"],
     }
     files = {name: tuple(result.files[name] for result in results) for name in ("predictions", "outcomes")}
     return StepResult(files, slices.combine(result.facts["digest"] for result in results), facts)
+
+
+def _warning(outcomes: Counter[str]) -> str | None:
+    """What an operator should see at once: models are in production, and none served."""
+    if outcomes["failed"] and not outcomes["scored"]:
+        return f"no model predicted: all {outcomes['failed']} that are in production failed; the messages say why"
+    return None
 
 
 def score_fingerprint(ctx: Context) -> Json:

@@ -71,7 +71,24 @@ def train(ctx: Context) -> StepResult:
     return StepResult(
         files,
         header.digest,
-        {"expected": rows.facts["partitions"], "candidates": dict(chosen), **_summary(ctx, header), **_counts(counts)},
+        {
+            "expected": rows.facts["partitions"],
+            "candidates": dict(chosen),
+            **_summary(ctx, header),
+            **_counts(counts),
+            "warning": _warning(header, counts, ctx),
+        },
+    )
+
+
+def _warning(header: pack.PackHeader, counts: Counter[str], ctx: Context) -> str | None:
+    """What an author should see at once: nothing was trained, and what was said of the first partition."""
+    if counts.get("trained"):
+        return None
+    index = pack.Pack(header, ctx.lake.open_input).index(["partition", "reason", "message"])
+    first = next((row for row in index.to_pylist() if row["reason"]), None)
+    return "no model was trained" + (
+        "" if first is None else f"; {first['partition']}: {first['reason']}: {first['message']}"
     )
 
 
