@@ -29,11 +29,10 @@ from modelfleet.dataset import Columns
 from modelfleet.features import categories_of
 from modelfleet.group_models import GroupModels
 from modelfleet.lake import Lake
-from modelfleet.lake.buckets import BucketPlace
+from modelfleet.lake.buckets import BucketPlace, BucketTask
 from modelfleet.matrices import Bucket, Inputs
 from modelfleet.series import SeriesPlan, regularize
 from modelfleet.training import (
-    BucketTask,
     BucketTrainer,
     BucketWork,
     TrainingPlan,

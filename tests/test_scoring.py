@@ -18,8 +18,8 @@ import author_models as models
 from modelfleet import keys, pack, slices
 from modelfleet.errors import CorruptionError
 from modelfleet.lake import Lake
-from modelfleet.lake.buckets import BucketPlace
-from modelfleet.scoring import OUTCOMES, BucketTask, BucketWork, Scorer, predict_table, read_batches
+from modelfleet.lake.buckets import BucketPlace, BucketTask
+from modelfleet.scoring import OUTCOMES, BucketWork, Scorer, predict_table, read_batches
 from training_bench import SCHEMA, asking, bucket, classification, key, part, spec, train_in_lake, write_bucket
 
 WITHOUT_TARGET = SCHEMA.remove(SCHEMA.get_field_index("y"))

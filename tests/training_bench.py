@@ -29,10 +29,10 @@ from modelfleet import (
 from modelfleet import interval as intervals
 from modelfleet.dataset import Columns
 from modelfleet.lake import FileEntry, Lake
-from modelfleet.lake.buckets import BucketPlace, BucketResult
+from modelfleet.lake.buckets import BucketPlace, BucketResult, BucketTask
 from modelfleet.matrices import Inputs
 from modelfleet.spec.training import HOLDOUT
-from modelfleet.training import BucketTask, BucketTrainer, BucketWork, GroupFiles, TrainingPlan, train_groups
+from modelfleet.training import BucketTrainer, BucketWork, GroupFiles, TrainingPlan, train_groups
 
 START = datetime(2013, 2, 1, tzinfo=UTC)
 CUTOFF = datetime(2013, 3, 1, tzinfo=UTC)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from modelfleet import keys, pack
@@ -37,10 +38,17 @@ class GroupModels:
         """From rows of a pack; those without a model are left out."""
         return cls(tuple(row for row in rows if row["model_digest"] is not None))
 
+    @cached_property
+    def _by_group(self) -> dict[tuple[str, str], Mapping[str, Any]]:
+        return {(row["level"], row["partition"]): row for row in reversed(self.rows)}
+
+    @cached_property
+    def _by_digest(self) -> dict[str, Mapping[str, Any]]:
+        return {row["model_digest"]: row for row in reversed(self.rows)}
+
     def row(self, level: str, values: Mapping[str, Any]) -> Mapping[str, Any] | None:
         """The row of the group that a partition belongs to; None where it has no model."""
-        group = group_of(level, values)
-        return next((row for row in self.rows if (row["level"], row["partition"]) == (level, group)), None)
+        return self._by_group.get((level, group_of(level, values)))
 
     def load(self, row: Mapping[str, Any]) -> Any:
         """The model of a row, unpickled once.
@@ -59,7 +67,7 @@ class GroupModels:
         """
         reference = model.fitted if isinstance(model, ForecastModel) else model
         if isinstance(reference, SharedModel):
-            found = next((row for row in self.rows if row["model_digest"] == reference.digest), None)
+            found = self._by_digest.get(reference.digest)
             if found is None:
                 raise CorruptionError(f"the pack lacks the model over many partitions of digest {reference.digest}")
             reference.model = self.load(found)

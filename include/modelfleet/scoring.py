@@ -23,7 +23,7 @@ from modelfleet.errors import CorruptionError, ModelCodeError
 from modelfleet.forecast_model import SeriesView
 from modelfleet.forecasting import naive, naive_quantiles, quantile_name
 from modelfleet.group_models import GroupModels
-from modelfleet.lake.buckets import BucketPlace, BucketResult, finish
+from modelfleet.lake.buckets import BucketPlace, BucketResult, BucketTask, finish
 from modelfleet.lake.store import FileEntry, Lake
 from modelfleet.matrices import Bucket, Inputs
 from modelfleet.prediction import NoModelError, Predicted, Reason, predict, raised, short
@@ -94,6 +94,8 @@ class Scorer:
 
     def unseen(self, rows: pa.Table) -> dict[str, int]:
         """How many rows hold a category that no training has seen, by declared column; they count as unknown."""
+        if not self.spec.declared.categorical:
+            return {}
         found: Counter[str] = Counter()
         for inputs in self.header.all_inputs.values():
             if inputs.recipe is not None:
@@ -313,14 +315,6 @@ def _predicted_rows(scorer: Scorer, rows: pa.Table) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class BucketTask:
-    """One bucket to score."""
-
-    bucket: int
-    rows: FileEntry
-
-
-@dataclass(frozen=True)
 class BucketWork:
     """What every bucket of a scoring run shares."""
 
@@ -384,27 +378,32 @@ def _digest(predictions: pa.Table) -> str:
     return slices.digest_of_parts(parts)
 
 
-def _messages(outcomes: pa.Table, limit: int = 50) -> dict[str, list[str]]:
-    """What was said of partitions: each message once, with the partitions it was said of; bounded."""
-    said: dict[str, list[str]] = {}
+Said = dict[str, tuple[int, str]]
+"""Messages about partitions: of how many each was said, and the first of them."""
+
+
+def _messages(outcomes: pa.Table, limit: int = 50) -> Said:
+    """What was said of a bucket's partitions, each message once; at most `limit` messages."""
+    said: Said = {}
     for row in outcomes.to_pylist():
-        if row["message"] and (row["message"] in said or len(said) < limit):
-            said.setdefault(row["message"], []).append(row["partition"])
+        message = row["message"]
+        if message and (message in said or len(said) < limit):
+            count, first = said.get(message, (0, row["partition"]))
+            said[message] = count + 1, min(first, row["partition"])
     return said
 
 
-def together(said: Sequence[Mapping[str, Sequence[str]]], limit: int = 10) -> list[str]:
+def together(said: Sequence[Said], limit: int = 10) -> list[str]:
     """The messages of all buckets, the most frequent first: how many partitions, one of them by name, what."""
-    joined: dict[str, list[str]] = {}
+    joined: Said = {}
     for bucket in said:
-        for message, partitions in bucket.items():
-            joined.setdefault(message, []).extend(partitions)
-    ranked = sorted(joined.items(), key=lambda item: (-len(item[1]), item[0]))[:limit]
+        for message, (more, other) in bucket.items():
+            count, first = joined.get(message, (0, other))
+            joined[message] = count + more, min(first, other)
+    ranked = sorted(joined.items(), key=lambda item: (-item[1][0], item[0]))[:limit]
     return [
-        f"{partitions[0]}: {message}"
-        if len(partitions) == 1
-        else f"{len(partitions)} partitions, such as {min(partitions)}: {message}"
-        for message, partitions in ranked
+        f"{first}: {message}" if count == 1 else f"{count} partitions, such as {first}: {message}"
+        for message, (count, first) in ranked
     ]
 
 

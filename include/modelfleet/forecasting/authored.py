@@ -51,21 +51,6 @@ class Authored:
             raise ValueError(f"it returned {', '.join(map(repr, given))} without {', '.join(map(repr, lacking))}")
         return given["mean"], None if lacking or not names else {q: given[name] for q, name in names.items()}
 
-    def forwards(self, *, begins_alike: bool) -> bool:
-        """Never: what its parameters mean for another series is not known."""
-        return False
-
-    def forward(
-        self,
-        y: np.ndarray,
-        horizon: int,
-        X: np.ndarray | None,
-        X_future: np.ndarray | None,
-        quantiles: Sequence[float],
-    ) -> tuple[Any, Mapping[float, Any] | None]:
-        """Not called."""
-        raise NotImplementedError
-
 
 def _parameters(function: Any) -> Mapping[str, Any]:
     return inspect.signature(function).parameters

@@ -114,10 +114,12 @@ class Forecaster:
     ) -> tuple[Any, Mapping[float, Any] | None]:
         if self.seen.same(y):
             return self.fitted.predict(horizon, X_future, quantiles)
-        # Of a constant nothing was learned that would fit what came after it.
-        if not self.seen.constant and self.fitted.forwards(begins_alike=self.seen.begins(y)):
-            return self.fitted.forward(y, horizon, X, X_future, quantiles)
-        return type(self.fitted).fit(self.unfitted, y, X).predict(horizon, X_future, quantiles)
+        # Of a constant nothing was learned that would fit what came after it; what an author's parameters mean for
+        # another series is not known.
+        fitted = self.fitted
+        if isinstance(fitted, Nixtla) and not self.seen.constant and fitted.forwards(begins_alike=self.seen.begins(y)):
+            return fitted.forward(y, horizon, X, X_future, quantiles)
+        return type(fitted).fit(self.unfitted, y, X).predict(horizon, X_future, quantiles)
 
 
 def _digest(y: np.ndarray) -> bytes:

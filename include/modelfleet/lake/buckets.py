@@ -17,6 +17,14 @@ from modelfleet.lake.store import FileEntry, Lake
 
 
 @dataclass(frozen=True)
+class BucketTask:
+    """One bucket of a dataset to work on: its number and the file of its rows."""
+
+    bucket: int
+    rows: FileEntry
+
+
+@dataclass(frozen=True)
 class BucketResult:
     """What one bucket wrote: its files by output name, and small facts (counts, digests)."""
 

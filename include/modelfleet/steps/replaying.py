@@ -15,7 +15,7 @@ from modelfleet import interval as intervals
 from modelfleet.errors import DataError, bounded
 from modelfleet.interval import Interval
 from modelfleet.lake import Attempt, RunManifest, StepManifest
-from modelfleet.lake.buckets import BucketPlace
+from modelfleet.lake.buckets import BucketPlace, BucketTask
 from modelfleet.lake.runs import Json
 from modelfleet.spec.problem import Forecast
 from modelfleet.steps import hindsight, preparing, restating, training
@@ -165,7 +165,7 @@ class Fold:
         rows = part.run("dataset", preparing.group_rows)
         at = BucketPlace.of(part.attempt, "score", fingerprint=ctx.fingerprint, buckets=rows.facts["buckets"])
         work = scoring.BucketWork(ctx.lake, at, pack.Pack.in_lake(ctx.lake, header), self.cutoff.at)
-        results = training.run_buckets(part, "score", at, work, scoring.BucketTask)
+        results = training.run_buckets(part, "score", at, work, BucketTask)
         return rows, [r.files["predictions"] for r in results], [r.files["outcomes"] for r in results]
 
     def _compare(self, ctx: Context, header: str, rows: StepManifest, predictions: Any, outcomes: Any) -> list[Any]:

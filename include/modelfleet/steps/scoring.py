@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from modelfleet import modelcode, scoring, slices
 from modelfleet.errors import DataError
 from modelfleet.lake import FileEntry, runs
-from modelfleet.lake.buckets import BucketPlace
+from modelfleet.lake.buckets import BucketPlace, BucketTask
 from modelfleet.steps import actuals, preparing
 from modelfleet.steps.runner import Context, StepFunction, StepResult, record_done
 from modelfleet.steps.training import run_buckets
@@ -29,7 +29,7 @@ def score(ctx: Context) -> StepResult:
     champion = preparing.champion_pack(ctx)
     since = ctx.attempt.interval.start if preparing.looks_back(champion.header.fleet_spec) else None
     work = scoring.BucketWork(ctx.lake, place, champion, since)
-    results = run_buckets(ctx, "score", place, work, scoring.BucketTask)
+    results = run_buckets(ctx, "score", place, work, BucketTask)
     outcomes: Counter[str] = sum((Counter(result.facts["counts"]) for result in results), Counter())
     if sum(outcomes.values()) != rows.facts["partitions"]:
         raise DataError(

@@ -12,7 +12,7 @@ from modelfleet import engine, keys, pack, registry, slices, training
 from modelfleet.errors import DataError
 from modelfleet.ingest.schema import schema_of
 from modelfleet.lake import FileEntry, Lake, runs
-from modelfleet.lake.buckets import BucketPlace, BucketResult, kept
+from modelfleet.lake.buckets import BucketPlace, BucketResult, BucketTask, kept
 from modelfleet.steps import preparing
 from modelfleet.steps.packaging import pack_model
 from modelfleet.steps.runner import Context, StepFunction, StepResult, record_done
@@ -44,7 +44,7 @@ def train(ctx: Context) -> StepResult:
         groups=grouped.folds,
         champion=preparing.champion_pack(ctx) if "champion" in ctx.attempt.inputs else None,
     )
-    results = run_buckets(ctx, "train", place, work, training.BucketTask)
+    results = run_buckets(ctx, "train", place, work, BucketTask)
     header = pack.make_header(
         ctx.spec,
         key_types={name: rows.facts["key_types"][name] for name in ctx.spec.partition_by},

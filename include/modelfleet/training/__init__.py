@@ -1,12 +1,11 @@
 """Training: candidates compete inside each partition, and the winner is measured beside baseline, fallback and champion."""
 
-from modelfleet.training.bucket import BucketTask, BucketTrainer, BucketWork, author_code
+from modelfleet.training.bucket import BucketTrainer, BucketWork
 from modelfleet.training.groups import GroupFiles
 from modelfleet.training.groups import train as train_groups
-from modelfleet.training.plan import ChampionStatus, TrainingPlan
+from modelfleet.training.plan import ChampionStatus, TrainingPlan, author_code
 
 __all__ = [
-    "BucketTask",
     "BucketTrainer",
     "BucketWork",
     "ChampionStatus",

@@ -23,7 +23,7 @@ from modelfleet.dataset import read_bucket
 from modelfleet.errors import CorruptionError
 from modelfleet.forecast_model import ForecastModel
 from modelfleet.group_models import GroupModels
-from modelfleet.lake.buckets import BucketPlace, BucketResult, finish
+from modelfleet.lake.buckets import BucketPlace, BucketResult, BucketTask, finish
 from modelfleet.lake.store import FileEntry, Lake
 from modelfleet.matrices import Bucket, Inputs
 from modelfleet.prediction import NoModelError, Predicted, dump
@@ -31,7 +31,7 @@ from modelfleet.shared_model import SharedModel
 from modelfleet.slices import wall_moment
 from modelfleet.training import groups
 from modelfleet.training.groups import TrainedGroups
-from modelfleet.training.plan import ChampionStatus, TrainingPlan
+from modelfleet.training.plan import ChampionStatus, TrainingPlan, author_code
 from modelfleet.training.sample import Sample
 from modelfleet.training.selection import Trial, compete, trials_text
 from modelfleet.training.series import SeriesSample
@@ -39,18 +39,6 @@ from modelfleet.training.tabular import TabularSample
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-
-def author_code(plan: TrainingPlan) -> dict[str, modelcode.ModelCode]:
-    """The author's code of every candidate, by its name.
-
-    :raises ModelCodeError: when one can't be used.
-    """
-    fleet = plan.columns.fleet
-    return {
-        learner.name: modelcode.load(learner.path, learner.params, fleet=fleet, problem=plan.problem)
-        for learner in plan.learners
-    }
 
 
 @dataclass
@@ -264,14 +252,6 @@ def _moment(value: np.datetime64) -> datetime:
 def _as_written(moment: datetime, kind: pa.DataType) -> datetime:
     """A row's `window_end`, which `_moment` made, back as the time column has it: its digits are wall time there."""
     return moment if getattr(kind, "tz", None) is not None else moment.replace(tzinfo=None)
-
-
-@dataclass(frozen=True)
-class BucketTask:
-    """One bucket to train: its rows, and where the champion's models are."""
-
-    bucket: int
-    rows: FileEntry
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from modelfleet.matrices import Bucket
 from modelfleet.prediction import NoModelError, Reason, dump
 from modelfleet.shared_model import SharedModel
 from modelfleet.training.panel import PanelSample
-from modelfleet.training.plan import TrainingPlan
+from modelfleet.training.plan import TrainingPlan, author_code
 from modelfleet.training.sample import Sample
 from modelfleet.training.selection import Trial, compete, trials_text
 from modelfleet.training.series import SeriesSample
@@ -181,7 +181,7 @@ def _fit_bucket(
 
     level, bucket, fragments = task
     table = pa.concat_tables([dataset.read_fragment(lake, fragment, bucket) for fragment in fragments])
-    table = _in_order(table, plan.columns.time)
+    table = _in_order(table)
     final, folds = [], []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -198,7 +198,7 @@ def _fit_bucket(
     return (*entries, pack.content_digest(packed))
 
 
-def _in_order(table: pa.Table, time_column: str) -> pa.Table:
+def _in_order(table: pa.Table) -> pa.Table:
     """Partitions together, by the hash of their key, and in the order of time."""
     import pyarrow as pa
 
@@ -237,10 +237,7 @@ def _fit_group(
     plan: TrainingPlan, level: str, group: str, rows: pa.Table
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The rows for the pack, and those of the folds, of one group; a row each of the candidates at level `candidate`."""
-    codes = {
-        learner.name: modelcode.load(learner.path, learner.params, fleet=plan.columns.fleet, problem=plan.problem)
-        for learner in plan.learners
-    }
+    codes = author_code(plan)
     bucket = Bucket(rows, plan.columns.time, (*plan.columns.keys, plan.columns.time))
     kind = TabularSample if plan.forecast is None else SeriesSample
     members = [

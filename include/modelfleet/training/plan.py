@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from modelfleet import interval as intervals
-from modelfleet import metric_names
+from modelfleet import metric_names, modelcode
 from modelfleet.matrices import Inputs
 from modelfleet.spec.problem import Forecast
 from modelfleet.spec.training import HOLDOUT
@@ -128,6 +128,18 @@ class TrainingPlan:
             [*self.metrics],
             [*self.levels],
         ]
+
+
+def author_code(plan: TrainingPlan) -> dict[str, modelcode.ModelCode]:
+    """The author's code of every candidate, by its name.
+
+    :raises ModelCodeError: when one can't be used.
+    """
+    fleet = plan.columns.fleet
+    return {
+        learner.name: modelcode.load(learner.path, learner.params, fleet=fleet, problem=plan.problem)
+        for learner in plan.learners
+    }
 
 
 def _folds(spec: FleetSpec, end: datetime) -> tuple[FoldSpan, ...]:
