@@ -81,6 +81,7 @@ def ranked(
         pytest.param({"a": (NAN,), "b": (NAN,)}, "mae", "a", id="undefined for all: the first listed"),
         pytest.param({"a": (math.inf,), "b": (1e300,)}, "mae", "b", id="infinite"),
         pytest.param({"a": (math.inf,), "b": (math.inf,)}, "mae", "a", id="infinite for all: the first listed"),
+        pytest.param({"a": (NAN,), "b": (math.inf,)}, "mae", "b", id="undefined ranks behind infinite too"),
         pytest.param({"a": (FAILS, 1.0), "b": (NAN, NAN)}, "mae", "b", id="undefined before failed"),
     ],
 )

@@ -65,10 +65,10 @@ class Trial:
         """Sorts the best first before any score does: not dropped, measured on the holdout, fewer failures."""
         return self.dropped, 0 in self.failures, len(self.failures)
 
-    def rank(self, lower: bool) -> tuple[tuple[bool, bool, int], float, int]:
-        """Sorts the best first: by its standing, then the better mean score, then listed earlier."""
-        score = self.score if lower else -self.score
-        return self.standing, math.inf if math.isnan(score) else score, self.position
+    def rank(self, lower: bool) -> tuple[tuple[bool, bool, int], bool, float, int]:
+        """Sorts the best first: by its standing, a defined score, the better mean score, then listed earlier."""
+        undefined = math.isnan(self.score)
+        return self.standing, undefined, 0.0 if undefined else self.score * (1 if lower else -1), self.position
 
     @property
     def score(self) -> float:
