@@ -8,6 +8,7 @@ from datetime import date, datetime
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import example, given
@@ -181,6 +182,19 @@ def test_every_hash_lies_in_the_range_of_its_bucket_alone(buckets: int, hashed: 
     low, high = keys.bucket_range(bucket, buckets)
     assert low <= hashed < high
     assert keys.bucket_of(low, buckets) == keys.bucket_of(high - 1, buckets) == bucket
+
+
+@given(st.lists(st.integers(0, 2**64 - 1)), st.integers(1, 65_536))
+@example([0, 2**64 - 1, 2**63, 2**32 - 1, 2**32], 3)
+def test_buckets_of_many_hashes_are_those_of_each(hashed: list[int], buckets: int) -> None:
+    found = keys.buckets_of(np.array(hashed, dtype=np.uint64), buckets)
+    assert found.tolist() == [keys.bucket_of(one, buckets) for one in hashed]
+
+
+def test_hashes_of_many_keys_are_those_of_each() -> None:
+    names = [f"store={n}" for n in range(50)]
+    assert keys.hashes(names).tolist() == [keys.hash_of(name) for name in names]
+    assert keys.hashes([]).tolist() == []
 
 
 @pytest.mark.parametrize("buckets", [1, 2, 3, 7, 64, 1000, 4096])

@@ -120,23 +120,37 @@ def encode_columns(table: pa.Table, columns: Sequence[str]) -> tuple[list[str], 
     """
     import numpy as np
     import pyarrow as pa
+    import pyarrow.compute as pc
 
     for column in columns:
         key_type(column, table.schema.field(column).type)
     codes = np.zeros(table.num_rows, dtype=np.int64)
     if table.num_rows == 0:
         return [], codes
-    plain = {column: _plain(table.column(column)) for column in columns}
-    for column in plain.values():
-        indices, size = _codes(column)
+    texts, indices = zip(*(_texts(column, table.column(column)) for column in columns), strict=True)
+    for text, index in zip(texts, indices, strict=True):
         # Renumbered after every column, so that the product of the columns' sizes can't overflow.
-        codes = np.unique(codes * size + indices, return_inverse=True)[1].astype(np.int64)
-    _, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
-    order = np.argsort(first, kind="stable")
-    rank = np.empty_like(order)
-    rank[order] = np.arange(len(order))
-    distinct = pa.table(plain).take(pa.array(first[order])).to_pylist()
-    return [encode(columns, [row[c] for c in columns]) for row in distinct], rank[inverse]
+        codes = pa.array(codes * len(text) + index).dictionary_encode().indices.to_numpy().astype(np.int64)
+    first = np.empty(int(codes.max()) + 1, dtype=np.int64)
+    first[codes[::-1]] = np.arange(len(codes))[::-1]
+    parts = [text.take(pa.array(index[first])) for text, index in zip(texts, indices, strict=True)]
+    return pc.binary_join_element_wise(*parts, "/").to_pylist(), codes
+
+
+def hashes(names: Sequence[str]) -> np.ndarray:
+    """`hash_of` of each name; uint64, shape (names,)."""
+    import numpy as np
+
+    return np.fromiter(map(hash_of, names), dtype=np.uint64, count=len(names))
+
+
+def buckets_of(hashed: np.ndarray, buckets: int) -> np.ndarray:
+    """`bucket_of` of each hash, for at most 65,536 buckets; uint16."""
+    import numpy as np
+
+    count, half, low = np.uint64(buckets), np.uint64(32), np.uint64(0xFFFFFFFF)
+    carried = ((hashed & low) * count) >> half
+    return (((hashed >> half) * count + carried) >> half).astype(np.uint16)
 
 
 def hash_of(key: str) -> int:
@@ -188,13 +202,17 @@ def _refuse(text: str) -> KeyValue:
     raise ValueError(text)
 
 
-def _codes(column: pa.ChunkedArray) -> tuple[np.ndarray, int]:
-    """A code per row and how many codes there may be; null has the last one."""
+def _texts(name: str, column: pa.ChunkedArray) -> tuple[pa.Array, np.ndarray]:
+    """The distinct parts of keys that a column makes, ``name=value``, and per row the position of its own."""
+    import pyarrow as pa
     import pyarrow.compute as pc
 
-    encoded = column.dictionary_encode().combine_chunks()
-    size = len(encoded.dictionary)
-    return pc.fill_null(encoded.indices.cast("int64"), size).to_numpy(zero_copy_only=False), size + 1
+    encoded = _plain(column).dictionary_encode().combine_chunks()
+    values = encoded.dictionary.to_pylist()
+    prefix = quote_text(name)
+    texts = [f"{prefix}={encode_value(name, value)}" for value in (*values, None)]
+    indices = pc.fill_null(encoded.indices.cast("int64"), len(values)).to_numpy(zero_copy_only=False)
+    return pa.array(texts, pa.string()), indices
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:

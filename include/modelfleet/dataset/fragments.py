@@ -34,17 +34,16 @@ def write_fragment(lake: Lake, place: BucketPlace, rows: pa.Table, names: Sequen
     import numpy as np
     import pyarrow as pa
 
-    bucket_of = np.array([keys.bucket_of(keys.hash_of(name), place.buckets) for name in names])
-    buckets = bucket_of[codes]
+    buckets = keys.buckets_of(keys.hashes(names), place.buckets)[codes]
     order = np.argsort(buckets, kind="stable")
     present, starts = np.unique(buckets[order], return_index=True)
     ends = [*starts[1:].tolist(), len(order)]
+    parts = rows.take(pa.array(order)).combine_chunks()
     path = f"{place.folder}/fragment-{secrets.token_hex(8)}.arrow"
     lake.make_folder_of(path)
     with lake.fs.open_output_stream(path) as sink, pa.ipc.new_file(sink, rows.schema) as writer:
         for start, end in zip(starts.tolist(), ends, strict=True):
-            part = rows.take(pa.array(order[start:end])).combine_chunks()
-            writer.write_batch(part.to_batches()[0])
+            writer.write_batch(parts.slice(start, end - start).to_batches()[0])
     return Fragment(path, tuple(present.tolist()))
 
 
@@ -58,7 +57,10 @@ def read_fragment(lake: Lake, fragment: Fragment, bucket: int) -> pa.Table:
 
 def in_span(rows: pa.Table, time: str, span: Interval) -> pa.Table:
     """The rows whose time lies in the span; naive times and dates are wall time in the span's timezone."""
-    return rows.filter(Cut(time, span, span.timezone).mask(rows.column(time).combine_chunks()))
+    import pyarrow.compute as pc
+
+    inside = Cut(time, span, span.timezone).mask(rows.column(time).combine_chunks())
+    return rows if inside.null_count == 0 and pc.all(inside).as_py() else rows.filter(inside)
 
 
 def read_bucket(lake: Lake, entry: FileEntry) -> pa.Table:

@@ -18,11 +18,13 @@ from typing import TYPE_CHECKING
 from modelfleet import engine, keys, prepare, slices
 from modelfleet.dataset.columns import Columns, Treated, check_columns
 from modelfleet.dataset.fragments import OWN, Fragment, in_span, read_fragment, write_fragment
+from modelfleet.dataset.sorting import sorted_order
 from modelfleet.errors import DataError, bounded
 from modelfleet.features import MAX_CATEGORIES, categories_of, settle
 from modelfleet.ingest.schema import lake_type
 from modelfleet.interval import Interval
 from modelfleet.lake.buckets import BucketPlace, BucketResult, finish, kept
+from modelfleet.lake.parquet import write_options
 from modelfleet.lake.runs import Attempt
 from modelfleet.lake.store import Lake
 from modelfleet.spec.problem import Forecast
@@ -231,7 +233,6 @@ def _write_span(layout: _Layout, rows: pa.Table) -> Iterator[Fragment]:
 
 def _gather(layout: _Layout, fields: list[pa.Field], task: tuple[int, tuple[Fragment, ...]]) -> BucketResult:
     """Second pass: one bucket's batches of all fragments, sorted, with the canonical key beside them."""
-    import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -240,22 +241,13 @@ def _gather(layout: _Layout, fields: list[pa.Field], task: tuple[int, tuple[Frag
     rows = pa.concat_tables(
         [schema.empty_table(), *(read_fragment(layout.lake, fragment, bucket).cast(schema) for fragment in fragments)]
     )
-    names, codes = keys.encode_columns(rows, layout.columns.keys)
-    hashed = [keys.hash_of(name) for name in names]
-    order = sorted(range(len(names)), key=lambda position: (hashed[position], names[position]))
-    rank = np.empty(len(names), dtype=np.int32)
-    rank[order] = np.arange(len(names), dtype=np.int32)
-    partition = pa.DictionaryArray.from_arrays(
-        pa.array(rank[codes] if len(names) else np.empty(0, np.int32)), pa.array([names[p] for p in order], pa.string())
-    )
-    rows = rows.append_column(slices.PARTITION, partition)
-    rows, treated = layout.treated(rows.take(_sorted_order(rows, layout.columns)).combine_chunks())
+    rows, treated = layout.treated(_sorted(rows, layout.columns))
     hashes = slices.row_hashes(rows)
     parts = [(key, slices.fingerprint(hashes[start:end])) for key, start, end in slices.bounds(rows)]
     path = layout.place.file("rows", bucket, secrets.token_hex(4), "parquet")
     layout.lake.make_folder_of(path)
     with layout.lake.fs.open_output_stream(path) as sink:
-        pq.write_table(rows, sink, compression="zstd", row_group_size=1 << 17)
+        pq.write_table(rows, sink, row_group_size=1 << 17, **write_options(rows.schema))
     entry = layout.lake.entry(path, rows.num_rows)
     facts = {
         "partitions": _due(rows, layout),
@@ -280,17 +272,21 @@ def _due(rows: pa.Table, layout: _Layout) -> int:
     return int(pc.count_distinct(rows.column(slices.PARTITION).combine_chunks().indices).as_py())
 
 
-def _sorted_order(rows: pa.Table, columns: Columns) -> pa.Array:
-    """By partition, then time; ties by all other columns, so that the order never depends on how the rows came."""
+def _sorted(rows: pa.Table, columns: Columns) -> pa.Table:
+    """The rows by the hash of their key, then time, with the canonical key beside them."""
+    import numpy as np
     import pyarrow as pa
-    import pyarrow.compute as pc
 
-    codes = rows.column(slices.PARTITION).combine_chunks().indices
+    names, codes = keys.encode_columns(rows, columns.keys)
+    hashed = keys.hashes(names)
+    ranked = sorted(range(len(names)), key=lambda place: (hashed[place], names[place]))
+    rank = np.empty(len(names), dtype=np.int32)
+    rank[ranked] = np.arange(len(names), dtype=np.int32)
+    codes = rank[codes]
+    partition = pa.DictionaryArray.from_arrays(pa.array(codes), pa.array([names[p] for p in ranked], pa.string()))
+    rows = rows.append_column(slices.PARTITION, partition).combine_chunks()
+    if rows.num_rows == 0:
+        return rows
+    times = slices.wall_times(rows.column(columns.time)).astype(np.int64)
     others = [n for n in columns.all if n not in columns.keys and n != columns.time and n in rows.column_names]
-    sortable = rows.select([columns.time, *others]).append_column("_code", codes)
-    by = ["_code", columns.time, *others]
-    return (
-        pc.sort_indices(sortable, sort_keys=[(name, "ascending") for name in by])
-        if rows.num_rows
-        else pa.array([], "int64")
-    )
+    return rows.take(pa.array(sorted_order(codes, times, rows.select(others)))).combine_chunks()

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from modelfleet.keys import quote_text
 from modelfleet.lake import Attempt, FileEntry, Lake
+from modelfleet.lake.parquet import write_options
 
 FILE_ROWS = 1_000_000
 FILE_BYTES = 128 << 20
@@ -66,7 +67,7 @@ class PartWriter:
             self._path = self._attempt.path(f"extract/{quote_text(self._name)}-{len(self.files):04d}.parquet")
             self._lake.make_folder_of(self._path)
             self._stream = self._lake.fs.open_output_stream(self._path)
-            self._writer = pq.ParquetWriter(self._stream, self._schema, compression="zstd", version="2.6")
+            self._writer = pq.ParquetWriter(self._stream, self._schema, **write_options(self._schema))
         group = pa.Table.from_batches(self._pending, self._schema)
         self._pending, self._pending_bytes = [], 0
         self._writer.write_table(group, row_group_size=group.num_rows)
