@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from modelfleet import keys, series, slices
 from modelfleet.ingest.time import Cut
@@ -28,6 +28,17 @@ class Fragment:
     path: str
     buckets: tuple[int, ...]
 
+    def part(self, bucket: int) -> Part:
+        """The one record batch of a bucket that it holds."""
+        return Part(self.path, self.buckets.index(bucket))
+
+
+class Part(NamedTuple):
+    """One record batch of an Arrow file: a bucket's share of a fragment."""
+
+    path: str
+    position: int
+
 
 def write_fragment(lake: Lake, place: BucketPlace, rows: pa.Table, names: Sequence[str], codes: np.ndarray) -> Fragment:
     """Write rows split by the bucket of their key; `codes` are the places of the rows' keys in `names`."""
@@ -47,12 +58,12 @@ def write_fragment(lake: Lake, place: BucketPlace, rows: pa.Table, names: Sequen
     return Fragment(path, tuple(present.tolist()))
 
 
-def read_fragment(lake: Lake, fragment: Fragment, bucket: int) -> pa.Table:
+def read_part(lake: Lake, part: Part) -> pa.Table:
     """The rows of one bucket that a fragment holds."""
     import pyarrow as pa
 
-    with lake.open_input(fragment.path) as file, pa.ipc.open_file(file) as reader:
-        return pa.Table.from_batches([reader.get_batch(fragment.buckets.index(bucket))])
+    with lake.open_input(part.path) as file, pa.ipc.open_file(file) as reader:
+        return pa.Table.from_batches([reader.get_batch(part.position)])
 
 
 def in_span(rows: pa.Table, time: str, span: Interval) -> pa.Table:

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 
 from modelfleet import engine, keys, prepare, slices
 from modelfleet.dataset.columns import Columns, Treated, check_columns
-from modelfleet.dataset.fragments import OWN, Fragment, in_span, read_fragment, write_fragment
+from modelfleet.dataset.fragments import OWN, Fragment, Part, in_span, read_part, write_fragment
 from modelfleet.dataset.sorting import sorted_order
 from modelfleet.errors import DataError, bounded
-from modelfleet.features import MAX_CATEGORIES, categories_of, settle
+from modelfleet.features import MAX_CATEGORIES, Recipe, categories_of, settle
 from modelfleet.ingest.schema import lake_type
 from modelfleet.interval import Interval
 from modelfleet.lake.buckets import BucketPlace, BucketResult, finish, kept
@@ -95,26 +95,28 @@ def build(
     needed = tuple(name for name in columns.all if name not in treated.given)
     tables = [prepare.unify(source, spec, needed=_needed(spec, source, columns, needed)) for source in sources]
     notes = tuple(note for table in tables for note in table.notes)
-    stored = sum(entry.bytes for source in sources for entry in source.entries)
-    buckets = _bucket_count(stored, engine.parallelism(spark), _matrices(spec))
+    frame = None if spec.data.prepare is None else prepare.run(spark, spec, tables)
+    schema = tables[0].schema if frame is None else prepare.arrow_schema(frame)
+    check_columns(schema, columns, given=treated.given)
+    selected = _selected(schema, columns)
+    rows = max(sum(entry.rows for entry in source.entries) for source in sources)
+    buckets = _bucket_count(rows * _row_bytes(selected, spec), engine.parallelism(spark))
     place = BucketPlace.of(attempt, "dataset", fingerprint=fingerprint, buckets=buckets)
     layout = _Layout(lake, place, columns, span, treated, categorical)
     done = {} if attempt.options.get("force") else kept(lake, attempt, "dataset", place)
-    if spec.data.prepare is None:
-        schema = tables[0].schema
-        check_columns(schema, columns, given=treated.given)
-        _check_one_origin(schema, treated, spec)
-        fragments = [] if len(done) == buckets else _split_files(spark, tables[0], layout, progress)
-    else:
-        frame = prepare.run(spark, spec, tables)
-        schema = prepare.arrow_schema(frame)
-        check_columns(schema, columns, given=treated.given)
-        with prepare.failures(spec):
-            fragments = [] if len(done) == buckets else _split_frame(frame, layout)
     todo = [bucket for bucket in range(buckets) if bucket not in done]
-    tasks = [(bucket, tuple(f for f in fragments if bucket in f.buckets)) for bucket in todo]
-    selected = _selected(schema, columns)
+    fragments: list[Fragment] = []
+    if frame is None:
+        _check_one_origin(schema, treated, spec)
+        if todo:
+            fragments = _split_files(spark, tables[0], layout, progress)
+    elif todo:
+        with prepare.failures(spec):
+            fragments = _split_frame(frame, layout)
+    tasks = [(bucket, tuple(f.part(bucket) for f in fragments if bucket in f.buckets)) for bucket in todo]
     gathered = engine.fan_out(spark, partial(_gather, layout, selected), tasks, label="dataset", progress=progress)
+    for fragment in fragments:
+        lake.fs.delete_file(fragment.path)
     results = tuple(sorted([*done.values(), *gathered], key=lambda r: r.bucket))
     return Dataset(
         results=results,
@@ -168,9 +170,18 @@ def _matrices(spec: FleetSpec) -> int:
     return len(spec.problem.blocks) if isinstance(spec.problem, Forecast) and spec.declared.past else 1
 
 
-def _bucket_count(stored_bytes: int, cores: int, matrices: int = 1) -> int:
-    # Parquet of numbers unpacks to about four times its size.
-    return min(max(2 * cores, -(-4 * stored_bytes * matrices // BUCKET_BYTES)), 4096)
+def _bucket_count(size: int, cores: int) -> int:
+    return min(max(2 * cores, -(-size // BUCKET_BYTES)), 4096)
+
+
+def _row_bytes(fields: Sequence[pa.Field], spec: FleetSpec) -> int:
+    """About how much memory a row takes with its features; a text counts as 24 bytes."""
+    import pyarrow.types as t
+
+    categories: dict[str, Sequence[str]] = dict.fromkeys(spec.declared.categorical, ())
+    features = len(Recipe.of(spec, categories).names()) if spec.declared.past else 0
+    columns = sum(f.type.bit_width // 8 if t.is_primitive(f.type) else 24 for f in fields)
+    return columns + 8 * features * _matrices(spec)
 
 
 def _selected(schema: pa.Schema, columns: Columns) -> list[pa.Field]:
@@ -231,19 +242,18 @@ def _write_span(layout: _Layout, rows: pa.Table) -> Iterator[Fragment]:
         yield write_fragment(layout.lake, layout.place, rows, names, codes)
 
 
-def _gather(layout: _Layout, fields: list[pa.Field], task: tuple[int, tuple[Fragment, ...]]) -> BucketResult:
+def _gather(layout: _Layout, fields: list[pa.Field], task: tuple[int, tuple[Part, ...]]) -> BucketResult:
     """Second pass: one bucket's batches of all fragments, sorted, with the canonical key beside them."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    bucket, fragments = task
+    bucket, parts = task
     schema = pa.schema(fields)
-    rows = pa.concat_tables(
-        [schema.empty_table(), *(read_fragment(layout.lake, fragment, bucket).cast(schema) for fragment in fragments)]
-    )
+    given = [read_part(layout.lake, part).cast(schema) for part in parts]
+    rows = pa.concat_tables([schema.empty_table(), *given])
     rows, treated = layout.treated(_sorted(rows, layout.columns))
     hashes = slices.row_hashes(rows)
-    parts = [(key, slices.fingerprint(hashes[start:end])) for key, start, end in slices.bounds(rows)]
+    digests = [(key, slices.fingerprint(hashes[start:end])) for key, start, end in slices.bounds(rows)]
     path = layout.place.file("rows", bucket, secrets.token_hex(4), "parquet")
     layout.lake.make_folder_of(path)
     with layout.lake.fs.open_output_stream(path) as sink:
@@ -251,7 +261,7 @@ def _gather(layout: _Layout, fields: list[pa.Field], task: tuple[int, tuple[Frag
     entry = layout.lake.entry(path, rows.num_rows)
     facts = {
         "partitions": _due(rows, layout),
-        "digest": slices.digest_of_parts(parts),
+        "digest": slices.digest_of_parts(digests),
         "bytes": rows.nbytes,
         "schema": {field.name: str(field.type) for field in rows.schema if field.name not in OWN},
         "treated": treated,

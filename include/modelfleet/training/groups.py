@@ -123,9 +123,11 @@ def train(
     for level in levels:
         listed = [found[level] for found in fragments if level in found]
         present = sorted({bucket for fragment in listed for bucket in fragment.buckets})
-        tasks += [(level, bucket, tuple(f for f in listed if bucket in f.buckets)) for bucket in present]
+        tasks += [(level, bucket, tuple(f.part(bucket) for f in listed if bucket in f.buckets)) for bucket in present]
     work = partial(_fit_bucket, lake, place, plan, key_fields)
     made = engine.fan_out(spark, work, tasks, label="groups", progress=progress)
+    for fragment in (fragment for found in fragments for fragment in found.values()):
+        lake.fs.delete_file(fragment.path)
     return GroupFiles(*(tuple(column) for column in zip(*made, strict=True))) if made else GroupFiles()
 
 
@@ -174,13 +176,13 @@ def _fit_bucket(
     place: BucketPlace,
     plan: TrainingPlan,
     key_fields: tuple[pa.Field, ...],
-    task: tuple[str, int, tuple[dataset.Fragment, ...]],
+    task: tuple[str, int, tuple[dataset.Part, ...]],
 ) -> tuple[FileEntry, FileEntry, str]:
     """Fit the groups of one level whose keys hash into one bucket."""
     import pyarrow as pa
 
-    level, bucket, fragments = task
-    table = pa.concat_tables([dataset.read_fragment(lake, fragment, bucket) for fragment in fragments])
+    level, bucket, parts = task
+    table = pa.concat_tables([dataset.read_part(lake, part) for part in parts])
     table = _in_order(table)
     final, folds = [], []
     with warnings.catch_warnings():
