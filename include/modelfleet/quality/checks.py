@@ -51,12 +51,14 @@ class Check:
         """Whether it looks only at the number of rows or the names of the columns."""
         return self.expectation.startswith(_TABLE_PREFIX)
 
-    @property
-    def reads_all(self) -> bool:
-        """Whether it may read any column: it has a condition, or names no column and is not a plain row count."""
-        if self.arguments.get("row_condition"):
-            return True
-        return not self.columns and not self.expectation.startswith("expect_table_row_count_")
+    def reads(self, names: Collection[str]) -> list[str]:
+        """Which of the columns `names` it may read: those its arguments mention, be it in a condition.
+
+        All of them when it has no columns, unless it counts rows.
+        """
+        if not self.columns and not self.expectation.startswith("expect_table_row_count_"):
+            return list(names)
+        return [name for name in names if any(_mentions(value, name) for value in self.arguments.values())]
 
     def touches(self, sensitive: Collection[str]) -> bool:
         """Whether what it observes could show a value of one of the `sensitive` columns. In doubt it could."""

@@ -8,7 +8,8 @@ float64. Columns whose type is itself judged (`exact`) keep it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any, TypeAlias
@@ -23,6 +24,8 @@ import pyarrow.types as pt
 Rows: TypeAlias = pa.Table | ds.Dataset
 
 _EXACT_IN_FLOAT = 2**53
+# whole days that nanoseconds since 1970 hold
+_NANOSECONDS = (datetime(1677, 9, 22), datetime(2262, 4, 11))
 _NULLABLE = {
     pa.int8(): pd.Int8Dtype(),
     pa.int16(): pd.Int16Dtype(),
@@ -36,45 +39,86 @@ _NULLABLE = {
 }
 
 
-def frame_of(rows: Rows, columns: Sequence[str], *, exact: Collection[str] = ()) -> pd.DataFrame:
-    """`columns` of `rows` as a frame indexed by row number."""
+@dataclass(frozen=True)
+class Form:
+    """What all of a column's rows say about its pandas type, so that every chunk of it gets the same."""
+
+    nullable: bool
+    """Whether it has nulls."""
+    wide: bool
+    """Whether it has integers that float64 rounds, or moments beyond what nanoseconds hold."""
+
+
+def forms_of(rows: Rows, columns: Sequence[str]) -> dict[str, Form]:
+    """The form of each of `columns`; a dataset answers from its files' statistics where these suffice."""
+    source = ds.dataset(rows) if isinstance(rows, pa.Table) else rows
+
+    def has(condition: pc.Expression) -> bool:
+        return source.count_rows(filter=condition) > 0
+
+    found = {}
+    for name in columns:
+        kind, column = source.schema.field(name).type, pc.field(name)
+        typed = pt.is_integer(kind) or pt.is_boolean(kind)
+        limits = _limits(kind)
+        found[name] = Form(
+            nullable=typed and has(column.is_null()),
+            wide=limits is not None and has((column < limits[0]) | (column > limits[1])),
+        )
+    return found
+
+
+def _limits(kind: pa.DataType) -> tuple[pa.Scalar, pa.Scalar] | None:
+    """The least and the greatest value of type `kind` that its usual pandas type holds; None: it holds them all."""
+    if pt.is_int64(kind) or pt.is_uint64(kind):
+        return pa.scalar(0 if pt.is_uint64(kind) else -_EXACT_IN_FLOAT, kind), pa.scalar(_EXACT_IN_FLOAT, kind)
+    if pt.is_date(kind) or (pt.is_timestamp(kind) and kind.unit != "ns"):
+        low, high = (pa.scalar(day, pa.timestamp("s")).cast(kind) for day in _NANOSECONDS)
+        return low, high
+    return None
+
+
+def frame_of(
+    rows: Rows,
+    columns: Sequence[str],
+    *,
+    exact: Collection[str] = (),
+    forms: Mapping[str, Form] | None = None,
+    start: int = 0,
+) -> pd.DataFrame:
+    """`columns` of `rows` as a frame indexed by row number, from `start` on; `forms` when these are not all rows."""
+    if forms is None:
+        forms = forms_of(rows, columns)
     table = rows.select(columns) if isinstance(rows, pa.Table) else rows.to_table(columns=list(columns))
-    series = {name: _series(table.column(name), name in exact) for name in columns}
-    return pd.DataFrame(series, index=pd.RangeIndex(table.num_rows))
+    series = {name: _series(table.column(name), forms[name], name in exact) for name in columns}
+    frame = pd.DataFrame(series, index=pd.RangeIndex(table.num_rows))
+    frame.index = pd.RangeIndex(start, start + table.num_rows)  # given above, it would be looked up in the series'
+    return frame
 
 
-def _series(column: pa.ChunkedArray, exact: bool) -> Any:
+def _series(column: pa.ChunkedArray, form: Form, exact: bool) -> Any:
     if pt.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
-    if exact:
-        return column.to_pandas(types_mapper=_NULLABLE.get if column.null_count else None)
     kind = column.type
+    mapper = _NULLABLE.get if form.nullable else None
+    if exact:
+        return column.to_pandas(types_mapper=mapper)
     if pt.is_integer(kind):
-        return _integers(column)
+        return _integers(column, form)
     if pt.is_null(kind) or pt.is_floating(kind) or pt.is_decimal(kind):
         return column.cast(pa.float64()).to_pandas()
     if pt.is_boolean(kind):
-        return column.to_pandas(types_mapper=_NULLABLE.get if column.null_count else None)
+        return column.to_pandas(types_mapper=mapper)
     if pt.is_date(kind) or pt.is_timestamp(kind):
-        return _times(column)
+        zone = "UTC" if pt.is_timestamp(kind) and kind.tz else None
+        return column.cast(pa.timestamp("us" if form.wide else "ns", zone)).to_pandas()
     return column.to_pandas()
 
 
-def _integers(column: pa.ChunkedArray) -> Any:
-    if not column.null_count:
+def _integers(column: pa.ChunkedArray, form: Form) -> Any:
+    if not form.nullable:
         return column.to_pandas() if pt.is_uint64(column.type) else column.cast(pa.int64()).to_pandas()
-    ends = pc.min_max(column).as_py()
-    if ends["min"] is None or max(abs(ends["min"]), abs(ends["max"])) <= _EXACT_IN_FLOAT:
-        return column.cast(pa.float64()).to_pandas()
-    return column.to_pandas(types_mapper=_NULLABLE.get)
-
-
-def _times(column: pa.ChunkedArray) -> Any:
-    zone = "UTC" if pt.is_timestamp(column.type) and column.type.tz else None
-    try:
-        return column.cast(pa.timestamp("ns", zone)).to_pandas()
-    except pa.ArrowInvalid:  # 9999-12-31 and the like, beyond what nanoseconds hold
-        return column.cast(pa.timestamp("us", zone)).to_pandas()
+    return column.to_pandas(types_mapper=_NULLABLE.get) if form.wide else column.cast(pa.float64()).to_pandas()
 
 
 def fitted(arguments: dict[str, Any], kind: pa.DataType) -> dict[str, Any]:

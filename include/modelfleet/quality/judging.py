@@ -85,7 +85,7 @@ def judge(
 
     sensitive = frozenset(quality.sensitive)
     with expectations.quiet():
-        raw = _evaluate(wanted, rows)
+        raw = _evaluate(wanted, rows, count)
         judged = tuple(_record(check, raw.get(check.id), rows, sensitive, row_label) for check in wanted)
         index = None
         if docs_dir is not None:
@@ -94,26 +94,22 @@ def judge(
     return QualityResult(fleet, interval, count, judged, index)
 
 
-def _evaluate(wanted: Sequence[Check], rows: Rows) -> dict[str, Any]:
-    from modelfleet.quality import expectations, frame
+def _evaluate(wanted: Sequence[Check], rows: Rows, count: int) -> dict[str, Any]:
+    from modelfleet.quality import chunks, expectations, frame
 
     schema = rows.schema
     exact = {column for check in wanted if check.expectation in _TYPE_EXPECTATIONS for column in check.columns}
-    built = []
+    asked = []
     for check in wanted:
         arguments = dict(check.arguments)
         column = arguments.get("column")
         if isinstance(column, str) and column in schema.names:
             arguments = frame.fitted(arguments, schema.field(column).type)
-        built.append(expectations.build(check, arguments))
-    return expectations.evaluate(built, frame.frame_of(rows, _columns_needed(wanted, schema.names), exact=exact))
-
-
-def _columns_needed(wanted: Sequence[Check], names: Sequence[str]) -> list[str]:
-    if any(check.reads_all for check in wanted):
-        return list(names)
-    named = {column for check in wanted for column in check.columns}
-    return [name for name in names if name in named]
+        asked.append((check, expectations.build(check, arguments)))
+    if count > chunks.CHUNK_ROWS:
+        return chunks.evaluate(asked, rows, count, exact=exact)
+    columns = [name for name in schema.names if any(name in check.reads(schema.names) for check in wanted)]
+    return expectations.evaluate([built for _, built in asked], frame.frame_of(rows, columns, exact=exact))
 
 
 def _record(check: Check, raw: Any, rows: Rows, sensitive: frozenset[str], row_label: Sequence[str]) -> CheckResult:
