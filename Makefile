@@ -7,9 +7,11 @@ MAKEFLAGS += --no-print-directory
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 UV_VERSION := 0.13.8
+AZURITE_VERSION := 3.35.0
 VENV := $(CURDIR)/.venv
 READY := .venv/.ready
 PYTEST_ARGS ?=
+WORKLOADS ?= W1 W1f W2 W3 W4 W5 wide big
 
 export MODELFLEET_HOME := $(CURDIR)/.modelfleet
 # The demo's source database; another one is named the same way.
@@ -67,6 +69,16 @@ java: ## Check for Java 17 or later, which Spark needs; as root on Debian, insta
 postgres: ## Check for PostgreSQL's programs, which some tests start; as root on Debian, install them
 	@command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || { $(call apt_install,postgresql,PostgreSQL); }
 
+# Under .venv/, as it is a tool and no result of a run.
+.PHONY: azurite
+azurite: .venv/azurite/$(AZURITE_VERSION) ## Install Azurite, the emulator of Azure's object store that slow tests start
+
+.venv/azurite/$(AZURITE_VERSION): | $(READY)
+	@command -v npm >/dev/null || { echo "npm is missing, which installs Azurite: install Node.js 20 or later and run make again." >&2; exit 1; }
+	mkdir -p .venv/azurite
+	npm install --silent --no-fund --no-audit --no-save --prefix .venv/azurite azurite@$(AZURITE_VERSION)
+	touch $@
+
 .PHONY: demo
 demo: setup ## Train, promote and score two fleets on the flights of 2013, under Airflow (about 5 minutes)
 	@.venv/bin/python demo/run.py
@@ -100,13 +112,30 @@ test: setup postgres ## Run the tests, but for the slow ones
 	.venv/bin/pytest -m 'not slow' -n 2 --dist loadfile $(PYTEST_ARGS)
 
 .PHONY: test-slow
-test-slow: setup postgres ## Run the slow tests: Airflow's scheduler, libraries on hundreds of series
-	@export MODELFLEET_REQUIRE_POSTGRES=1
+test-slow: setup postgres azurite ## Run the slow tests: Airflow's scheduler, a Spark cluster, libraries on hundreds of series
+	@export MODELFLEET_REQUIRE_POSTGRES=1 MODELFLEET_REQUIRE_AZURITE=1
 	.venv/bin/pytest -m slow $(PYTEST_ARGS)
 
 .PHONY: test-unit
 test-unit: setup ## Run the quick tests: no servers, nothing slow
 	@.venv/bin/pytest -m 'not slow and not integration' $(PYTEST_ARGS)
+
+# Quick sizes of the workloads, about 5 minutes on two idle cores; then the page is written anew.
+.PHONY: bench
+bench: setup postgres ## Measure the quick sizes beside the reference, tuned Spark and a plain script (about 5 minutes)
+	@.venv/bin/python -m bench.run W1 --seconds-per-reference 10
+	.venv/bin/python -m bench.run W2 W3 W4 W5 --implementations ours,plain
+	.venv/bin/python -m bench.report
+
+.PHONY: bench-full
+bench-full: setup postgres ## Measure the full sizes: 40 million rows, a million partitions (hours; 70 GB of disk)
+	@for workload in $(WORKLOADS); do .venv/bin/python -m bench.run $$workload --full; done
+	for partitions in 1000 10000 100000; do
+	  .venv/bin/python -m bench.run W2 --rows $$((40 * partitions)) --partitions $$partitions --implementations ours
+	done
+	for bench in poison resume copying; do .venv/bin/python -m bench.$$bench; done
+	.venv/bin/python -m bench.incremental --full
+	.venv/bin/python -m bench.report
 
 .PHONY: lint
 lint: lint-ruff lint-types lint-imports ## Check style, types and the direction of imports

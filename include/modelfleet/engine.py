@@ -6,6 +6,7 @@ Spark distributes; the data goes through Arrow and the lake's own filesystem in 
 from __future__ import annotations
 
 import os
+import re
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +18,7 @@ from modelfleet import settings
 from modelfleet.errors import ModelfleetError
 
 if TYPE_CHECKING:
+    from pyspark import SparkContext
     from pyspark.sql import SparkSession
 
 T = TypeVar("T")
@@ -41,6 +43,8 @@ EMBEDDED = {
     "spark.ui.showConsoleProgress": "false",
 }
 """The settings of the embedded Spark, ``local[*]``."""
+LOCAL_TRIES = 4
+"""How often a task is tried, as on a cluster: after a crash, not after an error of ours."""
 
 
 def session(app: str, *, timezone: str) -> SparkSession:
@@ -50,20 +54,32 @@ def session(app: str, *, timezone: str) -> SparkSession:
     """
     os.environ.update(ONE_THREAD)
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    from pyspark import SparkConf
+    from pyspark import SparkConf, SparkContext
     from pyspark.sql import SparkSession
 
+    if "PYSPARK_GATEWAY_PORT" in os.environ:
+        SparkContext._ensure_initialized()  # what was submitted is in the JVM, and SparkConf would not look there yet
     conf = SparkConf()
     conf.setIfMissing("spark.master", settings.spark_master())
-    if str(conf.get("spark.master")).startswith("local"):
+    master = str(conf.get("spark.master"))
+    if master.startswith("local"):
+        conf.setMaster(_with_tries(master))
         for name, value in EMBEDDED.items():
             conf.setIfMissing(name, value)
+    elif "PYTHONPATH" in os.environ:  # the lake and its key travel with the tasks, the packages of models don't
+        conf.setIfMissing("spark.executorEnv.PYTHONPATH", os.environ["PYTHONPATH"])
     for name, value in ONE_THREAD.items():
         conf.setIfMissing(f"spark.executorEnv.{name}", value)
     spark = SparkSession.builder.config(conf=conf).appName(app).getOrCreate()
     spark.sparkContext.setLogLevel("ERROR")
     spark.conf.set("spark.sql.session.timeZone", timezone)
     return spark
+
+
+def _with_tries(master: str) -> str:
+    """A local master that starts a task again whose Python worker died; unless said, Spark gives it up at the first."""
+    bare = re.fullmatch(r"local(?:\[(\*|\d+)\])?", master)
+    return master if bare is None else f"local[{bare[1] or 1},{LOCAL_TRIES}]"
 
 
 def fan_out(
@@ -76,13 +92,14 @@ def fan_out(
 ) -> list[R]:
     """``[work(task) for task in tasks]``, one Spark task each, started in the order given: put the big ones first.
 
-    A ModelfleetError raised by `work` arrives as itself. Results should be small: data goes to the lake.
+    A ModelfleetError raised by `work` arrives as itself; one that a repetition may mend first costs the task its tries, a
+    Spark task each. Results should be small: data goes to the lake.
     """
     if not tasks:
         return []
     context = spark.sparkContext
     with _reporting(context, label, len(tasks), progress):
-        outcomes = context.parallelize(tasks, len(tasks)).map(partial(_guarded, work)).collect()
+        outcomes = context.parallelize(tasks, len(tasks)).map(partial(_guarded, work, _tries(context))).collect()
     errors = [value for ok, value in outcomes if not ok]
     if errors:
         raise errors[0]
@@ -90,14 +107,30 @@ def fan_out(
 
 
 def parallelism(spark: SparkSession) -> int:
-    """How many tasks run at once."""
-    return int(spark.sparkContext.defaultParallelism)
+    """How many tasks run at once: ``spark.default.parallelism``, ``spark.cores.max``, or what Spark has.
+
+    Of a cluster that is the number of cores that have come so far, which depends on the moment.
+    """
+    given = spark.sparkContext.getConf()
+    said = given.get("spark.default.parallelism") or given.get("spark.cores.max")
+    return int(said or spark.sparkContext.defaultParallelism)
 
 
-def _guarded(work: Callable[[T], R], task: T) -> tuple[bool, Any]:
+def _tries(context: SparkContext) -> int:
+    """How often Spark tries a task of this session."""
+    local = re.fullmatch(r"local(?:\[[^,]*(?:, *(\d+))?\])?", context.master)
+    return int(local[1] or 1) if local else int(context.getConf().get("spark.task.maxFailures") or LOCAL_TRIES)
+
+
+def _guarded(work: Callable[[T], R], tries: int, task: T) -> tuple[bool, Any]:
+    from pyspark import TaskContext
+
     try:
         return True, work(task)
     except ModelfleetError as error:
+        running = TaskContext.get()
+        if error.retryable and running is not None and running.attemptNumber() < tries - 1:
+            raise
         return False, error
 
 

@@ -17,6 +17,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 from modelfleet.errors import ConfigurationError
 
 WAREHOUSE_CONNECTION = "modelfleet_warehouse"
+LAKE_CONNECTION = "modelfleet_lake"
 REGISTRY_CONNECTIONS = {"staging": "mlflow_staging", "production": "mlflow_production"}
 RegistryRole = Literal["staging", "production"]
 
@@ -54,8 +55,19 @@ def home() -> Path:
 
 
 def lake_uri() -> str:
-    """The lake's root: ``MODELFLEET_LAKE`` (a path or ``file://`` URI), or ``lake`` under `home`."""
+    """The lake's root: ``MODELFLEET_LAKE`` (a path, ``file://`` or ``abfs://`` URI), or ``lake`` under `home`."""
     return os.environ.get("MODELFLEET_LAKE") or str(home() / "lake")
+
+
+def lake_connection() -> Connection | None:
+    """The credentials of a lake in an object store: connection ``modelfleet_lake``, or ``AZURE_STORAGE_CONNECTION_STRING``.
+
+    None where neither is defined: then the identity of the process counts.
+    """
+    if os.environ.get(connection_variable(LAKE_CONNECTION)):
+        return connection(LAKE_CONNECTION)
+    text = os.environ.get("AZURE_STORAGE_CONNECTION_STRING")
+    return Connection(LAKE_CONNECTION, "wasb", extra={"connection_string": text}) if text else None
 
 
 def dags_folder() -> Path:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from modelfleet import FleetSpec
 
-PLATFORM = (settings.WAREHOUSE_CONNECTION, *settings.REGISTRY_CONNECTIONS.values())
+PLATFORM = (settings.WAREHOUSE_CONNECTION, settings.LAKE_CONNECTION, *settings.REGISTRY_CONNECTIONS.values())
 
 
 def named_by(spec: FleetSpec) -> tuple[str, ...]:

@@ -104,7 +104,7 @@ def read_batches(
 
         if not isinstance(table, LakeTable):
             raise DataError(f"table {manifest.table!r}: ingested as files in place, but the spec names a SQL table now")
-        source = FileTable("", manifest.table, table, table.timezone or _zone(interval))
+        source = FileTable("", manifest.table, table, table.timezone or _zone(interval), lake)
         yield from reference_batches(source, entry, manifest.columns, cuts, wanted)
         return
     lake.verify(entry)

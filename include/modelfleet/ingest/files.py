@@ -6,20 +6,17 @@ narrowest type that takes all their values, found at ingest, so that every readi
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from modelfleet.errors import DataError, bounded
+from modelfleet.errors import DataError, NotFoundError, bounded
 from modelfleet.ingest.coverage import Coverage
 from modelfleet.ingest.digest import digest_of_files
 from modelfleet.ingest.manifest import TableManifest
@@ -44,6 +41,7 @@ class FileTable:
     name: str
     table: LakeTable
     zone: str
+    lake: Lake
 
     @property
     def label(self) -> str:
@@ -60,10 +58,10 @@ def reference(spec: FleetSpec, name: str, table: LakeTable, coverage: Coverage, 
 
     :raises DataError: when there are none at all, one can't be read, or their columns do not go together.
     """
-    source = FileTable(spec.name, name, table, table.timezone or spec.timezone)
-    paths = _listed(source, lake)
+    source = FileTable(spec.name, name, table, table.timezone or spec.timezone, lake)
+    paths = _listed(source)
     schemas = {path: _file_schema(source, path) for path in paths}
-    by_file = [(Path(path).name, columns_of(schema)) for path, schema in schemas.items()]
+    by_file = [(PurePosixPath(path).name, columns_of(schema)) for path, schema in schemas.items()]
     unified = unify(by_file, needed=(table.time,) if table.time else None, fleet=spec.name, table=name)
     entries: list[FileEntry] = []
     counts: list[list[int]] = []
@@ -71,7 +69,7 @@ def reference(spec: FleetSpec, name: str, table: LakeTable, coverage: Coverage, 
         total, inside = _counted(source, path, unified.schema, coverage)
         if sum(inside):
             counts.append(inside)
-            entries.append(FileEntry(path, total, os.path.getsize(path), _file_digest(path)))
+            entries.append(lake.entry_in_place(path, total))
     first, last = coverage.own
     made = TableManifest(
         table=name,
@@ -108,39 +106,42 @@ def _cell_digest(entries: Sequence[FileEntry], rows: Sequence[int]) -> str:
     return digest_of_files(f"{entry.digest}:{count}" for entry, count in zip(entries, rows, strict=True) if count)
 
 
-def _listed(source: FileTable, lake: Lake) -> list[str]:
-    """Absolute paths, sorted; names that begin with a dot or an underscore are skipped, folders too."""
-    root = Path(lake.location(str(source.table.path)))
-    if root.is_file():
-        return [str(root)]
+def _listed(source: FileTable) -> list[str]:
+    """Paths as the lake opens them, sorted; names that begin with a dot or an underscore are skipped, folders too."""
+    root = source.lake.path_in_place(str(source.table.path))
+    listed = source.lake.files_below(root)
+    if listed == [root]:
+        return listed
     ending = f".{source.table.format}"
     found = [
         path
-        for path in root.rglob(f"*{ending}")
-        if path.is_file() and not any(part.startswith((".", "_")) for part in path.relative_to(root).parts)
+        for path in listed or ()
+        if path.endswith(ending)
+        and not any(part.startswith((".", "_")) for part in PurePosixPath(path).relative_to(root).parts)
     ]
     if not found:
-        what = f"holds no *{ending} file" if root.is_dir() else "is neither a file nor a folder"
+        what = "is neither a file nor a folder" if listed is None else f"holds no *{ending} file"
         raise DataError(f"{source.label} {what}", hint="a relative path is relative to the lake's root")
-    return sorted(str(path) for path in found)
+    return sorted(found)
 
 
 def _file_schema(source: FileTable, path: str) -> pa.Schema:
     """The lake types of one file's columns."""
     utc = source.table.timezone is not None
     with _reading(source, path):
-        given = _csv_schema(path) if source.table.format == "csv" else _parquet_schema(path)
+        is_csv = source.table.format == "csv"
+        given = _csv_schema(source.lake, path) if is_csv else _parquet_schema(source.lake, path)
     fields = [(field.name, lake_type(field.type, utc=utc)) for field in given]
     unsupported = [f"{field.name!r} ({field.type})" for field in given if lake_type(field.type) is None]
     if unsupported:
         raise DataError(
-            f"{source.label}: column {bounded(unsupported)} of {Path(path).name} has a type that is not supported",
+            f"{source.label}: column {bounded(unsupported)} of {PurePosixPath(path).name} has a type that is not supported",
             hint="write the files without it, or as numbers, texts, dates or timestamps",
         )
     schema = pa.schema(fields)
     time = source.table.time
     if time is not None:
-        where = f"{source.label}: {Path(path).name}"
+        where = f"{source.label}: {PurePosixPath(path).name}"
         if time not in schema.names:
             raise DataError(f"{where} has no time column {time!r}; there is {nearest(time, schema.names)}")
         kind = schema.field(time).type
@@ -155,7 +156,8 @@ def _counted(source: FileTable, path: str, schema: pa.Schema, coverage: Coverage
     if source.table.format == "parquet":
         import pyarrow.parquet as pq
 
-        total = pq.ParquetFile(path).metadata.num_rows
+        with source.lake.open_input(path) as file:
+            total = pq.read_metadata(file).num_rows
         if cut is None:
             return total, [total]
         batches = _batches(source, path, pa.schema([schema.field(cut.column)]), (cut,))
@@ -178,9 +180,9 @@ def _by_cell(batches: Iterable[pa.RecordBatch], cut: Cut | None, coverage: Cover
 
 def _batches(source: FileTable, path: str, schema: pa.Schema, cuts: Sequence[Cut]) -> Iterator[pa.RecordBatch]:
     """The file's rows as `schema`; row groups that surely lie outside the cuts are not read."""
-    with _reading(source, path):
-        is_csv = source.table.format == "csv"
-        for batch in _csv_batches(path, schema) if is_csv else group_batches(path, schema.names, cuts):
+    is_csv = source.table.format == "csv"
+    with _reading(source, path), source.lake.open_input(path) as file:
+        for batch in _csv_batches(file, schema) if is_csv else group_batches(file, schema.names, cuts):
             yield conform(_normal(batch, schema, source.zone), schema)
 
 
@@ -195,25 +197,28 @@ def _normal(batch: pa.RecordBatch, schema: pa.Schema, zone: str) -> pa.RecordBat
     return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
 
 
-def _parquet_schema(path: str) -> pa.Schema:
+def _parquet_schema(lake: Lake, path: str) -> pa.Schema:
     import pyarrow.parquet as pq
 
-    return pq.read_schema(path)
+    with lake.open_input(path) as file:
+        return pq.read_schema(file)
 
 
-def _csv_schema(path: str) -> pa.Schema:
+def _csv_schema(lake: Lake, path: str) -> pa.Schema:
     """For each column the first type of the ladder that takes all its values; text where none does."""
     from pyarrow import csv
 
-    names = csv.open_csv(path, read_options=csv.ReadOptions(block_size=_CSV_BLOCK)).schema.names
+    with lake.open_input(path) as file:
+        names = csv.open_csv(file, read_options=csv.ReadOptions(block_size=_CSV_BLOCK)).schema.names
     texts = pa.schema([(name, pa.string()) for name in names])
     possible: dict[str, list[pa.DataType]] = {name: list(_CSV_LADDER) for name in names}
     seen: set[str] = set()
-    for batch in _csv_batches(path, texts):
-        for name, column in zip(names, batch.columns, strict=True):
-            if column.null_count < len(column):
-                seen.add(name)
-                possible[name] = [kind for kind in possible[name] if _takes(kind, column)]
+    with lake.open_input(path) as file:
+        for batch in _csv_batches(file, texts):
+            for name, column in zip(names, batch.columns, strict=True):
+                if column.null_count < len(column):
+                    seen.add(name)
+                    possible[name] = [kind for kind in possible[name] if _takes(kind, column)]
     kinds = {name: (possible[name] or [pa.string()])[0] if name in seen else pa.null() for name in names}
     return pa.schema([(name, kinds[name]) for name in names])
 
@@ -226,7 +231,7 @@ def _takes(kind: pa.DataType, texts: pa.Array) -> bool:
     return not pa.types.is_boolean(kind) or not pc.any(pc.is_in(texts, pa.array(["0", "1"]))).as_py()
 
 
-def _csv_batches(path: str, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+def _csv_batches(file: pa.NativeFile, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     """Blocks of a CSV file: an unquoted empty cell or ``NA`` is null; each column is parsed from its text."""
     from pyarrow import csv
 
@@ -238,7 +243,7 @@ def _csv_batches(path: str, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         strings_can_be_null=True,
         quoted_strings_can_be_null=False,
     )
-    with csv.open_csv(path, read_options=csv.ReadOptions(block_size=_CSV_BLOCK), convert_options=convert) as reader:
+    with csv.open_csv(file, read_options=csv.ReadOptions(block_size=_CSV_BLOCK), convert_options=convert) as reader:
         for batch in reader:
             arrays = [_parsed(column, field.type) for column, field in zip(batch.columns, schema, strict=True)]
             yield pa.RecordBatch.from_arrays(arrays, names=list(schema.names))
@@ -260,29 +265,19 @@ def _reading(source: FileTable, path: str) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError) as exc:
-        raise DataError(f"{source.label}: {Path(path).name} can't be read: {' '.join(str(exc).split())[:300]}") from exc
+        raise DataError(
+            f"{source.label}: {PurePosixPath(path).name} can't be read: {' '.join(str(exc).split())[:300]}"
+        ) from exc
 
 
 def _verify_unchanged(source: FileTable, entry: FileEntry) -> None:
     try:
-        same = os.path.getsize(entry.path) == entry.bytes and _file_digest(entry.path) == entry.digest
+        same = source.lake.entry_in_place(entry.path, entry.rows) == entry
         what = "was changed"
-    except FileNotFoundError:
+    except NotFoundError:
         same, what = False, "is gone"
     if not same:
         raise DataError(
             f"{source.label}: {entry.path} {what} since it was ingested",
             hint="ingest the interval again; files that are referenced in place must not be rewritten",
         )
-
-
-def _file_digest(path: str) -> str:
-    """The blake2b of the file's bytes; computed once per process for a file that keeps its size and time of change."""
-    status = os.stat(path)
-    return _digest_of_bytes(path, status.st_size, status.st_mtime_ns, status.st_ino)
-
-
-@lru_cache(maxsize=10_000)
-def _digest_of_bytes(path: str, size: int, changed: int, inode: int) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()

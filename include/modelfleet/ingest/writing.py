@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from types import TracebackType
 from typing import Any, Self
 
@@ -18,7 +19,7 @@ _GROUP_BYTES = 16 << 20
 
 
 class PartWriter:
-    """Batches in, files out: ``extract/<name>-0000.parquet`` and so on. Holds one row group in memory.
+    """Batches in, files out: ``extract/<name>-0000-<token>.parquet`` and so on. Holds one row group in memory.
 
     A context manager: on an error the unfinished file is closed and stays unnamed.
     """
@@ -30,6 +31,7 @@ class PartWriter:
         self._stream: Any = None
         self._writer: Any = None
         self._path, self._rows = "", 0
+        self._token = secrets.token_hex(4)  # of this try: a task that is tried again writes beside what was left
         self.files: list[FileEntry] = []
 
     def __enter__(self) -> Self:
@@ -64,9 +66,10 @@ class PartWriter:
         import pyarrow.parquet as pq
 
         if self._writer is None:
-            self._path = self._attempt.path(f"extract/{quote_text(self._name)}-{len(self.files):04d}.parquet")
-            self._lake.make_folder_of(self._path)
-            self._stream = self._lake.fs.open_output_stream(self._path)
+            self._path = self._attempt.path(
+                f"extract/{quote_text(self._name)}-{len(self.files):04d}-{self._token}.parquet"
+            )
+            self._stream = self._lake.open_output(self._path)
             self._writer = pq.ParquetWriter(self._stream, self._schema, **write_options(self._schema))
         group = pa.Table.from_batches(self._pending, self._schema)
         self._pending, self._pending_bytes = [], 0

@@ -78,14 +78,19 @@ def read_sidecar(lake: Lake, place: BucketPlace, bucket: int) -> BucketResult | 
     return BucketResult(given["bucket"], files, given["facts"])
 
 
+def earlier_places(lake: Lake, attempt: Attempt, step: str, place: BucketPlace) -> tuple[BucketPlace, ...]:
+    """Where the attempts before this one wrote the buckets of a step, the latest first."""
+    folder = run_folder(attempt.fleet, attempt.pipeline, attempt.interval.key)
+    return tuple(
+        BucketPlace(f"{folder}/{before}/{step}", place.fingerprint, place.buckets)
+        for before in earlier_attempts(lake, attempt)
+    )
+
+
 def kept(lake: Lake, attempt: Attempt, step: str, place: BucketPlace) -> dict[int, BucketResult]:
     """Finished buckets of this attempt and of those before it; the latter get a sidecar of their own here."""
     found: dict[int, BucketResult] = {}
-    folder = run_folder(attempt.fleet, attempt.pipeline, attempt.interval.key)
-    earlier = [
-        BucketPlace(f"{folder}/{before}/{step}", place.fingerprint, place.buckets)
-        for before in earlier_attempts(lake, attempt)
-    ]
+    earlier = earlier_places(lake, attempt, step, place)
     for bucket in range(place.buckets):
         own = read_sidecar(lake, place, bucket)
         if own is None:

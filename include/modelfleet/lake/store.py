@@ -1,27 +1,27 @@
-"""The lake's files: one pyarrow filesystem for everybody, and the two conditional writes that commits stand on.
+"""The lake's files: one pyarrow filesystem for all readers, and the two conditional writes that commits stand on.
 
-Data files are written once, under names that carry their attempt. Only a run's ``manifest.json`` (and the pointer to the
+Files are written once, under names that carry their attempt. Only a run's ``manifest.json`` (and the pointer to the
 latest attempt) are ever replaced, and only on condition that nobody else did so in the meantime.
 """
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
-import os
-import secrets
 import shutil
 from dataclasses import dataclass
-from functools import cached_property
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from modelfleet import settings
-from modelfleet.errors import ConfigurationError, ConflictError, CorruptionError, NotFoundError
+from modelfleet.errors import ConfigurationError, CorruptionError, NotFoundError
+from modelfleet.lake.files import Digested, Files
+from modelfleet.lake.local import LocalFiles
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+_COPIED_BYTES = 8 << 20
 
 
 @dataclass(frozen=True)
@@ -38,47 +38,70 @@ class FileEntry:
     digest: str
 
 
-class Lake:
-    """The files under one root. `fs` and all paths are relative to it, with ``/`` as separator."""
+@lru_cache(maxsize=10_000)
+def _known(files: Files, path: str, version: str) -> Digested | None:
+    return files.digested(path)
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+
+class Lake:
+    """The files under one root. `fs` and all paths are relative to it, with ``/`` as separator.
+
+    A lake in a folder is opened by its path, another by the `Files` that reach it.
+    """
+
+    def __init__(self, root: Path | Files) -> None:
+        self.files: Files = LocalFiles(root) if isinstance(root, Path) else root
+
+    def __repr__(self) -> str:
+        return f"Lake({self.location('')!r})"
 
     @classmethod
     def open(cls) -> Lake:
         """The lake of the settings.
 
-        :raises ConfigurationError: for a URI scheme that is not a local path.
+        :raises ConfigurationError: for a URI that is neither a local path nor ``abfs://``, a container that is not there, or
+            credentials that are missing or wrong.
+        :raises UnavailableError: when the object store can't be reached.
         """
         uri = settings.lake_uri()
         parts = urlsplit(uri)
-        if parts.scheme not in ("", "file"):
+        if parts.scheme in ("abfs", "abfss"):
+            from modelfleet.lake.azure import BlobFiles
+
+            lake = cls(BlobFiles.of(uri, settings.lake_connection()))
+        elif parts.scheme in ("", "file"):
+            lake = cls(Path(unquote(parts.path) if parts.scheme else uri).resolve())
+        else:
             raise ConfigurationError(
-                f"lake {uri!r}: the scheme {parts.scheme!r} is part of the design but not built yet",
-                hint="set MODELFLEET_LAKE to a local folder or a file:// URI",
+                f"lake {uri!r}: the scheme {parts.scheme!r} is not known",
+                hint="set MODELFLEET_LAKE to a local folder, a file:// URI or "
+                "abfs://<container>@<account>.dfs.core.windows.net/<folder>",
             )
-        root = Path(unquote(parts.path) if parts.scheme else uri).resolve()
-        root.mkdir(parents=True, exist_ok=True)
-        return cls(root)
+        lake.files.check()
+        return lake
 
-    @cached_property
+    @property
+    def root(self) -> Path:
+        """The folder of a local lake."""
+        return Path(self.location(""))
+
+    @property
     def fs(self) -> Any:
-        """The pyarrow filesystem rooted at the lake."""
-        from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
-
-        return SubTreeFileSystem(str(self.root), LocalFileSystem())
+        """The pyarrow filesystem rooted at the lake, for reading; files are written by `open_output`."""
+        return self.files.fs
 
     def location(self, path: str) -> str:
         """The path as a person would open it."""
-        return str(self.root / path)
+        return self.files.location(path)
 
     def exists(self, path: str) -> bool:
-        return (self.root / path).is_file()
+        from pyarrow.fs import FileType
+
+        return bool(self.fs.get_file_info(path).type == FileType.File)
 
     def intervals(self, folder: str) -> list[str]:
         """The names of the interval folders of ``<fleet>/<pipeline>``, sorted; what is committed in them the manifests say."""
-        place = self.root / folder
-        return sorted(entry.name for entry in place.iterdir() if entry.is_dir()) if place.is_dir() else []
+        return sorted(self.files.folders(folder))
 
     def read(self, path: str) -> bytes:
         """The bytes of a file.
@@ -86,86 +109,96 @@ class Lake:
         :raises NotFoundError: when it is not there.
         """
         try:
-            return (self.root / path).read_bytes()
+            with self.fs.open_input_file(path) as file:
+                return bytes(file.read())
         except FileNotFoundError:
-            raise NotFoundError(f"no file {path!r} in the lake {self.root}") from None
-
-    def make_folder_of(self, path: str) -> None:
-        (self.root / path).parent.mkdir(parents=True, exist_ok=True)
+            raise NotFoundError(f"no file {path!r} in the lake {self.location('')}") from None
 
     def write_once(self, path: str, data: bytes) -> None:
         """Create a file, whole or not at all.
 
         :raises FileExistsError: when it is there already; it is left as it is.
         """
-        self.make_folder_of(path)
-        temporary = self._temporary(path, data)
-        try:
-            os.link(temporary, self.root / path)
-        finally:
-            temporary.unlink()
+        self.files.write_once(path, data)
 
     def swap(self, path: str, data: bytes, *, expected: bytes | None) -> None:
         """Replace a small file on condition that it still holds `expected` (None: that it does not exist).
 
         :raises ConflictError: when somebody else changed it; it is left as it is.
         """
-        self.make_folder_of(path)
-        target = self.root / path
-        with (target.parent / f".{target.name}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            current = target.read_bytes() if target.exists() else None
-            if current != expected:
-                raise ConflictError(
-                    f"{path!r} was changed by another attempt in the meantime; this one is not committed"
-                )
-            self._temporary(path, data).replace(target)
+        self.files.swap(path, data, expected=expected)
+
+    def open_output(self, path: str) -> Any:
+        """A binary stream, a context manager, that creates a data file of any size under a name of its own.
+
+        :raises FileExistsError: when it is there already; it is left as it is.
+        """
+        return self.files.open_output(path)
 
     def open_input(self, path: str) -> pa.NativeFile:
         """A random-access reader of a data file; an absolute `path` is a file referenced in place."""
-        if PurePosixPath(path).is_absolute():
-            from pyarrow.fs import LocalFileSystem
-
-            return LocalFileSystem().open_input_file(path)
-        return self.fs.open_input_file(path)
+        files, inside = self._place_of(path)
+        return files.fs.open_input_file(inside)
 
     def entry(self, path: str, rows: int) -> FileEntry:
-        """The entry of a file just written: its size and digest read back from the bytes that arrived."""
-        with (self.root / path).open("rb") as file:
-            digest = hashlib.file_digest(file, _blake2b).hexdigest()
-        return FileEntry(path, rows, (self.root / path).stat().st_size, digest)
+        """The entry of a file just written: size and digest of the bytes that arrived.
+
+        :raises NotFoundError: when it is not there.
+        """
+        found = self.files.digested(path)
+        if found is None:
+            raise NotFoundError(f"no file {path!r} in the lake {self.location('')}")
+        return FileEntry(path, rows, found.bytes, found.digest)
 
     def verify(self, entry: FileEntry) -> None:
         """Check a file against its entry.
 
         :raises CorruptionError: when its bytes are not the recorded ones.
         """
-        place = self.root / entry.path
-        if not place.is_file() or self.entry(entry.path, entry.rows) != entry:
+        if not self.holds(entry):
             raise CorruptionError(f"file {entry.path!r} does not match the digest recorded in its manifest")
 
     def holds(self, entry: FileEntry) -> bool:
         """Whether the file is there with the recorded bytes."""
-        try:
-            self.verify(entry)
-        except CorruptionError:
-            return False
-        return True
+        files, inside = self._place_of(entry.path)
+        found = files.digested(inside)
+        return found is not None and (found.bytes, found.digest) == (entry.bytes, entry.digest)
 
     def copy_to(self, path: str, target: Path) -> None:
         """Copy a file out of the lake, to a local path."""
-        shutil.copyfile(self.root / path, target)
+        with self.fs.open_input_stream(path) as source, target.open("wb") as sink:
+            shutil.copyfileobj(source, sink, _COPIED_BYTES)
 
-    def _temporary(self, path: str, data: bytes) -> Path:
-        target = self.root / path
-        # Not by mkstemp: its files are their owner's alone, while manifests are read by all who may read the lake.
-        temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        return temporary
+    def path_in_place(self, path: str) -> str:
+        """How a manifest names a file or folder that is referenced in place: absolute where the lake is a local folder."""
+        return self.location(path) if isinstance(self.files, LocalFiles) else path
 
+    def files_below(self, path: str) -> list[str] | None:
+        """The files in a folder referenced in place and in its folders; `path` alone if it is a file, None if it is nothing."""
+        from pyarrow.fs import FileSelector, FileType
 
-def _blake2b() -> Any:
-    return hashlib.blake2b(digest_size=16)
+        files, inside = self._place_of(path)
+        kind = files.fs.get_file_info(inside).type
+        if kind == FileType.File:
+            return [path]
+        if kind != FileType.Directory:
+            return None
+        found = files.fs.get_file_info(FileSelector(inside, recursive=True))
+        return [path + info.path.removeprefix(inside) for info in found if info.type == FileType.File]
+
+    def entry_in_place(self, path: str, rows: int) -> FileEntry:
+        """The entry of a file referenced in place; its digest is computed once per process while it stays the same.
+
+        :raises NotFoundError: when it is not there.
+        """
+        files, inside = self._place_of(path)
+        version = files.version(inside)
+        found = None if version is None else _known(files, inside, version)
+        if found is None:
+            raise NotFoundError(f"no file {path!r}")
+        return FileEntry(path, rows, found.bytes, found.digest)
+
+    def _place_of(self, path: str) -> tuple[Files, str]:
+        """Where a data file is: here, or for an absolute path in the local file system."""
+        absolute = PurePosixPath(path).is_absolute()
+        return (LocalFiles(Path("/")), path.lstrip("/")) if absolute else (self.files, path)
