@@ -73,8 +73,7 @@ def write(rows: pa.Table, spec: FleetSpec, folder: str, *, buckets: int = 3, end
             treated.update(counts)
         schema = made.schema
         path = f"{folder}/rows-{number:05d}.parquet"
-        lake.make_folder_of(path)
-        with lake.fs.open_output_stream(path) as sink:
+        with lake.open_output(path) as sink:
             pq.write_table(made, sink, compression="zstd", row_group_size=1 << 17)
         entries.append(lake.entry(path, made.num_rows))
     own = (slices.PARTITION, PROBLEM)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import pyarrow as pa
@@ -53,7 +54,11 @@ def champion_fleet(**status: str) -> pa.Table:
 
 
 def judge(
-    challengers: pa.Table, *each: str, fleet: tuple[str, ...] = (), champions: pa.Table | None = None, **others: Any
+    challengers: pa.Table | Iterable[pa.Table],
+    *each: str,
+    fleet: tuple[str, ...] = (),
+    champions: pa.Table | None = None,
+    **others: Any,
 ) -> GateResult:
     mode = others.pop("mode", "enforce")
     options: dict[str, Any] = {

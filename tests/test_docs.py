@@ -34,6 +34,7 @@ from modelfleet.spec import (
     Holidays,
     Lag,
     LakeTable,
+    Limits,
     Quality,
     Regression,
     Rolling,
@@ -120,7 +121,7 @@ PARTS: dict[str, type[Part]] = {
     **{f"{part.__name__}.": part for part in (SqlTable, LakeTable, Regression, Classification, Forecast)},
     **{f"{part.__name__}.": part for part in (Features, Lag, Difference, Rolling, Expanding, Holidays)},
     **{f"{part.__name__}.": part for part in (Candidate, Drop, Clip, Fill, Dedupe)},
-    **{f"{part.__name__}.": part for part in (Training, Quality, Gate, Schedule)},
+    **{f"{part.__name__}.": part for part in (Training, Limits, Quality, Gate, Schedule)},
 }
 
 
@@ -181,7 +182,7 @@ def test_modes_of_the_gate_are_all_documented() -> None:
 def test_variables_in_operate_are_those_the_code_reads() -> None:
     variable = re.compile(r"\bMODELFLEET_[A-Z]+(?:_[A-Z]+)*\b")
     sources = [path for folder in ("include", "demo") for path in (ROOT / folder).rglob("*.py")]
-    sources.append(ROOT / "tests" / "conftest.py")
+    sources += [ROOT / "tests" / "conftest.py", ROOT / "tests" / "fixtures_azurite.py"]
     read = {name for path in sources for name in variable.findall(path.read_text())}
     rows = cells((ROOT / "docs" / "operate.md").read_text())
     documented = {name for row in rows for name in variable.findall(row[0])}

@@ -27,15 +27,15 @@ from forecast_bench import (
     spec,
     train_in_lake,
 )
-from modelfleet import Candidate, FleetSpec, Gate, Training, pack, promotion
+from modelfleet import Candidate, FleetSpec, Gate, Training, keys, pack, promotion
 from modelfleet.errors import CorruptionError, ModelCodeError
 from modelfleet.forecasting import naive
 from modelfleet.group_models import CANDIDATE, FLEET, GroupModels, group_of
 from modelfleet.lake import Lake
 from modelfleet.metric_names import FORECAST
 from modelfleet.metrics import forecast, scale
+from modelfleet.promotion import serving
 from modelfleet.shared_model import SharedModel
-from modelfleet.steps.promoting import _groups
 from modelfleet.training import groups as grouping
 
 IMPUTED = "author_forecasters:imputed_ridge"
@@ -307,7 +307,7 @@ class TestShared:
 
 
 class TestPromoted:
-    """`_groups`: which models over many partitions the production pack gets."""
+    """`serving.groups`: which models over many partitions the production pack gets."""
 
     @staticmethod
     def packed(*rows: tuple[str, str, bytes]) -> Any:
@@ -335,7 +335,11 @@ class TestPromoted:
         self, ours: Any, theirs: Any, decisions: dict[str, str], shared: set[bytes]
     ) -> set[tuple[str, str, bytes]]:
         digests = {pack.header_digest(data) for data in shared}
-        table = _groups(ours, theirs, decisions, digests)
+        decided = pa.table(
+            {"partition": pa.array(decisions, pa.string()), "decision": pa.array(decisions.values(), pa.string())}
+        )
+        given = (None if each is None else each.groups() for each in (ours, theirs))
+        table = serving.groups(*given, decided, pa.array(digests, pa.string()))
         return set() if table is None else {(r["level"], r["partition"], r["model"]) for r in table.to_pylist()}
 
     def test_promoted_ones_replace_the_champions_and_kept_ones_stay(self) -> None:
@@ -379,6 +383,6 @@ def test_large_group_is_fitted_on_whole_partitions_of_it(
     monkeypatch.setattr(grouping, "MAX_ROWS", 160)
     sampled = train_in_lake(lake, PARTS, made.header.fleet_spec, name="sampled")
     rows = group_rows(sampled)[FLEET, FLEET]["n_rows"]
-    lengths = [len(PARTS[names]["y"]) for names in sorted(PARTS, key=lambda names: pack.keys.hash_of(key(names)))]
+    lengths = [len(PARTS[names]["y"]) for names in sorted(PARTS, key=lambda names: keys.hash_of(key(names)))]
     assert rows == max(total for total in np.cumsum(lengths).tolist() if total <= 160)
     assert groups_of(sampled).row(FLEET, {}) is not None

@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 import author_models
 from forecast_bench import KEYS, part, problem, spec
 from forecast_bench import bucket as series
-from modelfleet import Difference, Features, Lag, Rolling
+from modelfleet import Difference, Features, Lag, Rolling, slices
 from modelfleet.errors import ModelCodeError
 from modelfleet.matrices import Bucket, Inputs
 from modelfleet.modelcode import ModelCode
@@ -36,6 +37,26 @@ def test_plain_columns_are_the_matrix() -> None:
     given = rows_of(6, seed=2)
     np.testing.assert_array_equal(x, np.column_stack([given["b"], given["a"]]))
     assert SHOPS.known(place, inputs) is None
+
+
+def test_features_that_are_not_all_numbers_become_a_frame_in_their_order() -> None:
+    rows = bucket({"S": rows_of(6, seed=2)})
+    x = Bucket(rows, "day", ()).matrix(0, Inputs(("store", "b")), code())
+    assert list(x.columns) == ["store", "b"]
+    assert x["store"].tolist() == ["S"] * 6
+
+
+def test_matrix_of_a_partition_is_its_own_to_write_to() -> None:
+    rows = Bucket(bucket({"S": rows_of(6, seed=2)}), "day", ())
+    x = rows.matrix(0, Inputs(("a", "b")), code())
+    x[:] = 0.0
+    assert rows.matrix(0, Inputs(("a", "b")), code()).any()
+
+
+def test_missing_is_null_or_nan_in_columns_of_any_type() -> None:
+    table = pa.table({"x": [0.5, float("nan"), None], "kind": ["b", None, ""], slices.PARTITION: ["k"] * 3})
+    found = Bucket(table, "day", ()).missing(("kind", "x"))
+    assert found.tolist() == [[False, True, False], [False, True, True]]
 
 
 def test_declared_features_are_made_once_for_all_partitions() -> None:

@@ -11,6 +11,12 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.ensemble import BaggingRegressor, HistGradientBoostingRegressor, RandomForestRegressor, VotingRegressor
+from sklearn.linear_model import Ridge
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.tree import DecisionTreeRegressor
 
 import author_models
 import modelfleet
@@ -112,6 +118,34 @@ def test_hooks_of_the_same_module_are_found_and_params_passed(package: Path) -> 
     assert (without.features, without.metrics) == (None, None)
 
 
+class OwnWay(Ridge):
+    """Says itself what its parameters are."""
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        return {"random_state": self.random_state}
+
+
+NESTED = (
+    Ridge,
+    lambda: Ridge(random_state=3),
+    HistGradientBoostingRegressor,
+    OwnWay,
+    lambda: BaggingRegressor(DecisionTreeRegressor()),
+    lambda: make_pipeline(StandardScaler(), BaggingRegressor(RandomForestRegressor(random_state=1))),
+    lambda: Pipeline([("a", "passthrough"), ("b", make_pipeline(OwnWay()))]),
+    lambda: VotingRegressor([("a", Ridge()), ("b", BaggingRegressor(OwnWay()))]),
+    lambda: TransformedTargetRegressor(make_pipeline(Ridge())),
+)
+
+
+@pytest.mark.parametrize("build", NESTED)
+def test_open_random_states_are_those_that_get_params_names(build: Any) -> None:
+    plain = build()
+    wanted = {name: 5 for name, value in plain.get_params().items() if "random_state" in name and value is None}
+    plain.set_params(**wanted)
+    assert repr(ModelCode("", build, None, None).estimator(5).get_params()) == repr(plain.get_params())
+
+
 def test_open_random_states_are_set_from_the_seed_and_others_left() -> None:
     states = lambda code, seed: {  # noqa: E731
         name: value for name, value in code.estimator(seed).get_params().items() if name.endswith("random_state")
@@ -187,28 +221,16 @@ ROWS = pa.table(
 
 
 def test_numbers_and_bools_become_floats_with_nulls_as_nan() -> None:
-    x = modelcode.matrix(ROWS, ("open", "n", "x"))
-    assert isinstance(x, np.ndarray)
-    assert x.dtype == np.float64
     nan = np.nan
-    np.testing.assert_array_equal(x, [[1, 1, 0.5], [nan, nan, nan], [0, 3, nan]])
+    for name, expected in {"open": [1, nan, 0], "n": [1, nan, 3], "x": [0.5, nan, nan]}.items():
+        found = modelcode.numbers(ROWS.column(name))
+        assert found.dtype == np.float64
+        np.testing.assert_array_equal(found, expected)
 
 
-def test_chunked_columns_become_the_same_matrix() -> None:
-    chunked = pa.concat_tables([ROWS.slice(0, 1), ROWS.slice(1)])
-    one, other = (modelcode.matrix(rows, ("open", "n", "x")) for rows in (ROWS, chunked))
-    np.testing.assert_array_equal(one, other)
-
-
-def test_features_that_are_not_all_numbers_become_a_frame_in_their_order() -> None:
-    x = modelcode.matrix(ROWS, ("kind", "n"))
-    assert isinstance(x, pd.DataFrame)
-    assert list(x.columns) == ["kind", "n"]
-    assert x["kind"].tolist() == ["b", None, "c"]
-
-
-def test_frame_has_each_column_once_in_the_order_given() -> None:
-    assert list(modelcode.frame(ROWS, ("n", "store", "n")).columns) == ["n", "store"]
+@pytest.mark.parametrize("names, numeric", [(("open", "n", "x"), True), (("kind", "n"), False), (("n", "day"), False)])
+def test_columns_are_all_numbers_or_not(names: tuple[str, ...], numeric: bool) -> None:
+    assert modelcode.all_numbers(ROWS.schema, names) == numeric
 
 
 @pytest.mark.parametrize("rows", [0, 2, 4])

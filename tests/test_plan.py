@@ -127,3 +127,12 @@ def test_steps_that_fit_read_the_code_of_every_candidate_once(spec: FleetSpec) -
         (step,) = (step for step in steps_of(competing, pipeline) if step.name == name)
         code = [read for read in step.reads if read.startswith("code:")]
         assert code == ["code:shop.demand:ridge", "code:shop.boost:build"]
+
+
+def test_incremental_training_says_what_it_carries_over(spec: FleetSpec) -> None:
+    changed = spec.model_copy(update={"training": spec.training.model_copy(update={"train_mode": "changed"})})
+    plain, said = (
+        next(step.purpose for step in steps_of(given, "train") if step.name == "train") for given in (spec, changed)
+    )
+    assert "carried over" in said
+    assert "carried over" not in plain

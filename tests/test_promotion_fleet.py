@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from modelfleet.errors import DataError
 from modelfleet.promotion import DECISIONS, GateResult
 from promotion_bench import COMPARED, NAN, champion_fleet, judge, model_rows, only
 
@@ -138,3 +139,16 @@ def test_a_hundred_thousand_rows_keep_their_order() -> None:
     fallback = np.where(np.arange(n) % 2 == 0, "kept", "rejected")
     assert (result.decisions.column("decision").to_numpy() == np.where(promoted, "promoted", fallback)).all()
     assert result.totals["promoted"] == int(promoted.sum())
+
+
+def test_rows_in_several_tables_are_decided_on_like_those_of_one() -> None:
+    rows = model_rows(*({"mae": mae, **COMPARED} for mae in (1.0, 9.0, NAN, 1.5)), {"status": "skipped"})
+    champions = champion_fleet(p1="trained", p4="trained", gone="trained")
+    fleet = ("promoted >= 2", "median_mae < 2")
+    whole = judge(rows, "mae < baseline.mae", fleet=fleet, champions=champions)
+    parts = [rows.slice(0, 2), rows.slice(2, 0), rows.slice(2, 1), rows.slice(3)]
+    split = judge(iter(parts), "mae < baseline.mae", fleet=fleet, champions=champions)
+    assert whole.decisions.equals(split.decisions)
+    assert (whole.totals, whole.judged, whole.passed) == (split.totals, split.judged, split.passed)
+    with pytest.raises(DataError, match="1 partitions appear more than once: 'p0'"):
+        judge([rows, rows.slice(0, 1)], champions=champions)

@@ -16,6 +16,7 @@ from modelfleet.errors import DataError
 from modelfleet.lake import Lake
 from modelfleet.pyfunc import PackModel, _key_column, _load_pyfunc
 from modelfleet.scoring import Scorer, predict_table
+from modelfleet.steps.packaging import pack_folder
 from training_bench import SCHEMA, Part, bucket, classification, part, spec, train_in_lake
 
 TRAINED = {"A": part(seed=1), "B": part(seed=2), "short": part(2), "a/b =é": part(seed=3)}
@@ -50,6 +51,7 @@ def test_shuffled_frame_gets_the_predictions_of_scoring_in_its_own_order(
     assert list(answer.columns) == COLUMNS
     assert list(answer.index) == list(frame.index)
     wanted = wanted.loc[list(zip(frame["store"], frame["day"], strict=True))].set_axis(frame.index)
+    wanted = wanted.astype({"source": object, "partition": object})
     pd.testing.assert_frame_equal(answer, wanted, check_exact=True)
     assert set(answer["source"]) == {"model", "baseline", "none"}
 
@@ -174,5 +176,5 @@ def test_classes_come_with_their_probability(tmp_path: Path) -> None:
 def test_folder_that_was_logged_loads_as_the_model(
     made: pack.Pack, model: PackModel, frame: pd.DataFrame, tmp_path: Path
 ) -> None:
-    pack.copy_to_folder(Lake(tmp_path), made.header, tmp_path / "logged")
+    pack_folder(Lake(tmp_path), made.header, tmp_path / "logged")
     pd.testing.assert_frame_equal(_load_pyfunc(str(tmp_path / "logged")).predict(frame), model.predict(frame))

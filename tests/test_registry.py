@@ -19,7 +19,7 @@ from modelfleet import settings
 from modelfleet.errors import ConflictError, NotFoundError
 from modelfleet.registry.model import pinned
 from modelfleet.registry.staging import flatten, fleet_metrics
-from registry_bench import SPEC, a_client, a_model_table, a_release, publish, publish_three, runs_of, train
+from registry_bench import SPEC, a_client, a_model_table, a_release, in_batches, publish, publish_three, runs_of, train
 
 pytest_plugins = ["fixtures_mlflow"]
 
@@ -150,7 +150,7 @@ except mlflow.exceptions.MlflowException as exc:
 
 
 def test_fleet_metrics_leave_out_what_is_not_finite() -> None:
-    found = fleet_metrics(a_model_table(), ["mae", "absent"])
+    found = fleet_metrics(in_batches(a_model_table()), ["mae", "absent"])
     assert found == {
         "expected": 5.0,
         "trained": 3.0,
@@ -166,7 +166,7 @@ def test_fleet_metrics_leave_out_what_is_not_finite() -> None:
 
 def test_fleet_metrics_of_no_trained_model_are_counts() -> None:
     table = a_model_table().slice(3)
-    assert fleet_metrics(table, ["mae"]) == {
+    assert fleet_metrics(in_batches(table), ["mae"]) == {
         "expected": 2.0,
         "trained": 0.0,
         "skipped": 1.0,

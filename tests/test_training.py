@@ -91,7 +91,7 @@ REASONS: list[tuple[str, Part, str, str, str]] = [
     ("infinite", part(y=INFINITY), "failed", "bad_target", "the target holds infinity"),
     ("enormous", part(y=ENORMOUS), "failed", "bad_target", "too large to add up"),
     ("fit", asking(models.FIT_RAISES), "failed", "fit_raised", "ValueError: no fit today"),
-    ("memory", asking(models.NO_MEMORY), "failed", "fit_raised", "MemoryError"),
+    ("memory", asking(models.NO_MEMORY), "failed", "memory_exceeded", "MemoryError"),
     ("surrogates", asking(models.SURROGATES), "failed", "fit_raised", r"bad \\udcff bytex"),
     ("unprintable", asking(models.UNPRINTABLE), "failed", "fit_raised", "UnprintableError"),
     ("unpicklable", asking(models.UNPICKLABLE), "failed", "fit_raised", "can't be pickled: TypeError"),

@@ -32,7 +32,7 @@ from modelfleet.lake import FileEntry, Lake
 from modelfleet.lake.buckets import BucketPlace, BucketResult, BucketTask
 from modelfleet.matrices import Inputs
 from modelfleet.spec.training import HOLDOUT
-from modelfleet.training import BucketTrainer, BucketWork, GroupFiles, TrainingPlan, train_groups
+from modelfleet.training import BucketTrainer, BucketWork, Carrying, GroupFiles, TrainingPlan, train_groups
 
 START = datetime(2013, 2, 1, tzinfo=UTC)
 CUTOFF = datetime(2013, 3, 1, tzinfo=UTC)
@@ -155,8 +155,7 @@ def champions_of(rows: Mapping[str, Row]) -> dict[str, Row]:
 
 
 def write_bucket(lake: Lake, path: str, rows: pa.Table) -> FileEntry:
-    lake.make_folder_of(path)
-    with lake.fs.open_output_stream(path) as sink:
+    with lake.open_output(path) as sink:
         pq.write_table(rows, sink)
     return lake.entry(path, rows.num_rows)
 
@@ -169,17 +168,20 @@ def train_in_lake(
     buckets: int,
     of: FleetSpec | None = None,
     champion: pack.Pack | None = None,
+    cutoff: datetime = CUTOFF,
+    carrying: Carrying | None = None,
 ) -> pack.Pack:
     """Train all buckets as a Spark task would, each on its own, and open the pack they make."""
     fleet = of if of is not None else spec()
     place = BucketPlace(f"shops/train/2013-03-12/{name}/train", "inputs", buckets)
-    settled = plan(fleet, attempt=name, categories={"store": tuple(sorted(parts))})
+    settled = plan(fleet, attempt=name, cutoff=cutoff, categories={"store": tuple(sorted(parts))})
     entries = []
     for number in range(buckets):
         inside = {s: rows for s, rows in parts.items() if keys.bucket_of(keys.hash_of(key(s)), buckets) == number}
         entries.append(write_bucket(lake, f"{place.folder}-rows-{number}.parquet", bucket(inside)))
-    grouped = group_files(lake, settled, KEY_FIELDS, entries, f"{place.folder}/groups")
-    work = BucketWork(lake, place, settled, KEY_FIELDS, champion, grouped.folds)
+    grouped = group_files(lake, settled, KEY_FIELDS, entries, f"{place.folder}/groups", carrying)
+    taken = None if carrying is None else carrying.beside(lake, grouped.pack)
+    work = BucketWork(lake, place, settled, KEY_FIELDS, champion, grouped.folds, taken)
     results = [work(BucketTask(number, entry)) for number, entry in enumerate(entries)]
     path = f"{place.folder}/pack.json"
     return pack_of(lake, results, buckets=buckets, of=fleet, path=path, settled=settled, grouped=grouped)
@@ -197,13 +199,18 @@ def without_spark() -> Iterator[None]:
 
 
 def group_files(
-    lake: Lake, settled: TrainingPlan, key_fields: Sequence[pa.Field], entries: Sequence[FileEntry], folder: str
+    lake: Lake,
+    settled: TrainingPlan,
+    key_fields: Sequence[pa.Field],
+    entries: Sequence[FileEntry],
+    folder: str,
+    carrying: Carrying | None = None,
 ) -> GroupFiles:
     """Fit the models over many partitions, as a training does before its buckets."""
     place = BucketPlace(folder, "inputs", len(entries))
     no_spark: Any = None
     with without_spark():
-        return train_groups(no_spark, lake, place, settled, tuple(key_fields), entries)
+        return train_groups(no_spark, lake, place, settled, tuple(key_fields), entries, carrying=carrying)
 
 
 def pack_of(

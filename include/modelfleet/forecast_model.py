@@ -13,7 +13,7 @@ import numpy as np
 
 from modelfleet import modelcode
 from modelfleet.forecasting import DirectRegressor, Forecaster, RecursiveRegressor, Residuals
-from modelfleet.prediction import NoModelError, Predicted, Reason, raised
+from modelfleet.prediction import NoModelError, Predicted, Reason, failed
 from modelfleet.shared_model import unshared
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class ForecastModel:
         try:
             model = code.estimator(seed)
         except (Exception, SystemExit) as exc:
-            raise NoModelError("failed", Reason.FIT_RAISED, raised(exc)) from exc
+            raise failed(Reason.FIT_RAISED, exc) from exc
         if modelcode.is_forecaster(model):
             known = series.known()
             return cls(Forecaster.fit(model, series.y[:upto], None if known is None else known[:upto]))

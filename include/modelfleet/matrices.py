@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from modelfleet.features import Recipe
 from modelfleet.spec import Features
 
 if TYPE_CHECKING:
+    import pandas as pd
     import pyarrow as pa
 
     from modelfleet.modelcode import Matrix, ModelCode
@@ -89,17 +90,74 @@ class Inputs:
 
 @dataclass
 class Bucket:
-    """A sorted bucket of rows and its partitions' matrices. `context`: key and time columns, which ``features`` sees."""
+    """A sorted bucket of rows and its partitions' matrices. `context`: key and time columns, which ``features`` sees.
+
+    What Arrow holds is converted once for the whole bucket, since each call costs as much for one partition as for all;
+    partitions are slices of it. Arrays over the bucket are not to be written to.
+    """
 
     rows: pa.Table
     time: str
     context: tuple[str, ...]
-    _made: dict[tuple[str, int], np.ndarray] = field(default_factory=dict)
+    _made: dict[Hashable, Any] = field(default_factory=dict)
 
     @cached_property
     def bounds(self) -> list[tuple[str, int, int]]:
         """(canonical key, first row, row after the last) of each partition."""
         return slices.bounds(self.rows)
+
+    @cached_property
+    def columns(self) -> frozenset[str]:
+        """The names of its columns."""
+        return frozenset(self.rows.column_names)
+
+    @cached_property
+    def time_type(self) -> pa.DataType:
+        """The Arrow type of the time column."""
+        return self.rows.schema.field(self.time).type
+
+    @cached_property
+    def times(self) -> np.ndarray:
+        """When its rows happened; datetime64[us], shape (rows,)."""
+        return slices.wall_times(self.rows.column(self.time))
+
+    def numbers(self, name: str) -> np.ndarray:
+        """A numeric column; float64, shape (rows,), null as NaN."""
+        made: np.ndarray = self._once(("numbers", name), lambda: modelcode.numbers(self.rows.column(name)))
+        return made
+
+    def leading(self, name: str) -> list[Any]:
+        """The value of a column in the first row of each partition."""
+
+        def made() -> list[Any]:
+            column = self.rows.column(name)
+            return [column[start].as_py() for _, start, _ in self.bounds]
+
+        listed: list[Any] = self._once(("leading", name), made)
+        return listed
+
+    def missing(self, names: tuple[str, ...]) -> np.ndarray:
+        """Where columns of any type are null or NaN; bool, shape (columns, rows)."""
+
+        def made() -> np.ndarray:
+            import pyarrow.compute as pc
+
+            found = np.empty((len(names), self.rows.num_rows), dtype=bool)
+            for place, name in enumerate(names):
+                found[place] = pc.is_null(self.rows.column(name), nan_is_null=True).to_numpy()
+            return found
+
+        missing: np.ndarray = self._once(("missing", names), made)
+        return missing
+
+    def prepare(self, inputs: Iterable[Inputs], aheads: Iterable[int]) -> None:
+        """Make what all partitions share, so that forked processes find it, and none has it on its own account."""
+        _ = self.bounds, self.times
+        steps = tuple(aheads)
+        for given in inputs:
+            if given.recipe is not None and self.columns.issuperset(given.needs):
+                for ahead in steps:
+                    self._derived(given, ahead)
 
     def part(self, position: int) -> pa.Table:
         """The rows of one partition."""
@@ -115,8 +173,8 @@ class Bucket:
         _, start, end = self.bounds[position]
         derived = None if inputs.recipe is None else self._derived(inputs, ahead)[start:end]
         if code.features is None:
-            return derived if derived is not None else modelcode.matrix(self.part(position), inputs.columns)
-        frame = modelcode.frame(self.part(position), (*self.context, *inputs.visible))
+            return derived if derived is not None else self._as_they_are(inputs.columns, start, end)
+        frame = self._frame((*self.context, *inputs.visible), start, end)
         if derived is not None:
             assert inputs.recipe is not None
             names = inputs.recipe.names(ahead)
@@ -133,10 +191,37 @@ class Bucket:
         _, start, end = self.bounds[position]
         return np.ascontiguousarray(self._derived(inputs, 1)[start:end, known])
 
+    def _as_they_are(self, names: tuple[str, ...], start: int, end: int) -> Matrix:
+        """Columns of some rows: an ndarray where all are numbers, else a DataFrame."""
+        if not self._once(("numeric", names), lambda: modelcode.all_numbers(self.rows.schema, names)):
+            return self._frame(names, start, end)
+        x = np.empty((end - start, len(names)))
+        if 2 * len(x) > self.rows.num_rows:
+            # Most of the bucket is this one partition: its columns are not held as floats beside its matrix.
+            for place, name in enumerate(names):
+                x[:, place] = modelcode.numbers(self.rows.column(name)[start:end])
+            return x
+        for place, column in enumerate(self._once(("plain", names), lambda: [self.numbers(name) for name in names])):
+            x[:, place] = column[start:end]
+        return x
+
+    def _frame(self, names: tuple[str, ...], start: int, end: int) -> pd.DataFrame:
+        # Columns of a whole bucket can't become pandas' at once: their types would follow from other partitions' nulls.
+        selected = self._once(("selected", names), lambda: self.rows.select(list(dict.fromkeys(names))))
+        return selected.slice(start, end - start).to_pandas()
+
     def _derived(self, inputs: Inputs, ahead: int) -> np.ndarray:
-        assert inputs.recipe is not None
-        wanted = inputs.id, ahead
-        if wanted not in self._made:
+        recipe = inputs.recipe
+        assert recipe is not None
+
+        def made() -> np.ndarray:
             starts = np.array([start for _, start, _ in self.bounds], dtype=np.int64)
-            self._made[wanted] = inputs.recipe.compute(self.rows, starts, time=self.time, ahead=ahead)
-        return self._made[wanted]
+            return recipe.compute(self.rows, starts, time=self.time, ahead=ahead)
+
+        derived: np.ndarray = self._once(("derived", inputs.id, ahead), made)
+        return derived
+
+    def _once(self, what: Hashable, make: Callable[[], Any]) -> Any:
+        if what not in self._made:
+            self._made[what] = make()
+        return self._made[what]

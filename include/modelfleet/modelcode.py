@@ -45,12 +45,54 @@ class ModelCode:
         estimator = self.build(**self.params)
         if not hasattr(estimator, "get_params"):  # a forecaster need not have them
             return estimator
+        return _seeded(estimator, seed)
+
+
+def _seeded(estimator: Any, seed: int) -> Any:
+    """The estimator, with every ``random_state`` set that is None, those of estimators inside it too.
+
+    It does what ``get_params(deep=True)`` and ``set_params`` do, but for scikit-learn's usual classes without reading the
+    signature of every class for every fit, which takes longer than many a fit's arithmetic.
+    """
+    inside = _inside(estimator)
+    if inside is None:
         open_states = {
             name: seed
             for name, value in estimator.get_params(deep=True).items()
             if (name == "random_state" or name.endswith("__random_state")) and value is None
         }
         return estimator.set_params(**open_states) if open_states else estimator
+    for name, value in inside:
+        if name == "random_state" and value is None:
+            estimator.random_state = seed
+        elif hasattr(value, "get_params") and not isinstance(value, type):
+            _seeded(value, seed)
+    return estimator
+
+
+def _inside(estimator: Any) -> list[tuple[str, Any]] | None:
+    """The parameters of an estimator, or the steps of a Pipeline; None for a class that keeps them in a way of its own."""
+    from sklearn.pipeline import Pipeline
+
+    if type(estimator) is Pipeline:
+        steps = estimator.steps
+        usual = isinstance(steps, list) and all(isinstance(step, tuple) and len(step) == 2 for step in steps)
+        return [("", step) for _, step in steps] if usual else None
+    kind: Any = type(estimator)
+    names = _parameters(kind)
+    return None if names is None else [(name, getattr(estimator, name)) for name in names]
+
+
+@lru_cache(maxsize=256)
+def _parameters(kind: Any) -> tuple[str, ...] | None:
+    """The parameters of a class of scikit-learn's making; None for one that gets or sets them in a way of its own."""
+    from sklearn.base import BaseEstimator
+
+    if not issubclass(kind, BaseEstimator):
+        return None
+    below = kind.__mro__[: kind.__mro__.index(BaseEstimator)]
+    own = ("get_params", "set_params", "_get_param_names")
+    return None if any(name in vars(base) for base in below for name in own) else tuple(kind._get_param_names())
 
 
 def load(path: str, params: Mapping[str, Any], *, fleet: str, problem: str) -> ModelCode:
@@ -163,13 +205,6 @@ def _source_files(package: str) -> list[tuple[str, Path]]:
     return [(path.relative_to(folder).as_posix(), path) for folder, path in found]
 
 
-def matrix(rows: pa.Table, features: Sequence[str]) -> Matrix:
-    """Columns as they are, for `rows` of one partition: an ndarray where all are numbers, else a DataFrame."""
-    if all(_is_number(rows.schema.field(name).type) for name in features):
-        return _numbers(rows, features)
-    return frame(rows, features)
-
-
 def authors_matrix(rows: pd.DataFrame, code: ModelCode) -> pd.DataFrame:
     """What the author's ``features(frame)`` makes of one partition's rows, in time order.
 
@@ -187,19 +222,12 @@ def take(x: Matrix, rows: slice | np.ndarray) -> Matrix:
     return x.iloc[rows] if hasattr(x, "iloc") else x[rows]
 
 
-def _is_number(kind: pa.DataType) -> bool:
+def all_numbers(schema: pa.Schema, names: Sequence[str]) -> bool:
+    """Whether columns are all numbers or bool, so that estimators get an ndarray of them."""
     import pyarrow.types as t
 
-    return bool(t.is_integer(kind) or t.is_floating(kind) or t.is_boolean(kind))
-
-
-def _numbers(rows: pa.Table, features: Sequence[str]) -> np.ndarray:
-    import numpy as np
-
-    out = np.empty((rows.num_rows, len(features)), dtype=np.float64)
-    for position, name in enumerate(features):
-        out[:, position] = numbers(rows.column(name))
-    return out
+    kinds = [schema.field(name).type for name in names]
+    return all(t.is_integer(kind) or t.is_floating(kind) or t.is_boolean(kind) for kind in kinds)
 
 
 def numbers(column: pa.ChunkedArray) -> np.ndarray:
@@ -209,8 +237,3 @@ def numbers(column: pa.ChunkedArray) -> np.ndarray:
     # bool has no direct cast to double in Arrow
     column = column.cast(pa.int8()) if pa.types.is_boolean(column.type) else column
     return column.cast(pa.float64(), safe=False).to_numpy()
-
-
-def frame(rows: pa.Table, columns: Sequence[str]) -> pd.DataFrame:
-    """Columns of rows as pandas has them, each once."""
-    return rows.select(list(dict.fromkeys(columns))).to_pandas()

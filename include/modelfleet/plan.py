@@ -145,6 +145,8 @@ def _fitting(spec: FleetSpec) -> str:
     what = "fit and evaluate one model per partition"
     if candidates > 1:
         what = f"fit and evaluate {candidates} candidates per partition on {folds} fold{'s' * (folds > 1)}; the best is its model"
+    if spec.training.train_mode == "changed":
+        what += "; what has not changed since the training before is carried over"
     return what + (f"; models of {', '.join(spec.levels)} to fall back on" if spec.levels else "")
 
 

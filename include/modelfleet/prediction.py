@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -29,6 +30,29 @@ class Reason(StrEnum):
     METRICS_RAISED = "metrics_raised"
     BAD_SERIES = "bad_series"
     BAD_WEIGHT = "bad_weight"
+    TIMEOUT = "timeout"
+    MEMORY_EXCEEDED = "memory_exceeded"
+    CRASHED = "crashed"
+    OUTPUT_EXCEEDED = "output_exceeded"
+
+
+TRANSIENT: frozenset[str] = frozenset({Reason.TIMEOUT, Reason.MEMORY_EXCEEDED, Reason.CRASHED})
+"""Failures that could turn out otherwise on the same rows with the same code: on an idle machine, with higher limits."""
+OF_CODE: frozenset[str] = frozenset(
+    {
+        Reason.FIT_RAISED,
+        Reason.PREDICTION_INVALID,
+        Reason.FEATURES_RAISED,
+        Reason.METRICS_RAISED,
+        Reason.OUTPUT_EXCEEDED,
+    }
+)
+"""Failures that the author's code makes, the same each time: only other code could turn them otherwise."""
+
+
+def may_differ(*, same_code: bool) -> frozenset[str]:
+    """The reasons of failures that are worth another try on the same rows; all others are of the rows."""
+    return TRANSIENT if same_code else TRANSIENT | OF_CODE
 
 
 @dataclass(frozen=True)
@@ -47,10 +71,18 @@ class NoModelError(Exception):
         super().__init__(message)
         self.status, self.reason, self.message = status, reason, short(message)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.status, self.reason, self.message)
+
 
 def short(message: str) -> str:
     """A message as a row can hold it: bounded, and without what UTF-8 has no bytes for."""
     return message[:MESSAGE_LIMIT].encode("utf-8", "backslashreplace").decode()[:MESSAGE_LIMIT]
+
+
+def lacks_memory(exc: BaseException) -> bool:
+    """Whether an exception says that there is no memory left."""
+    return isinstance(exc, MemoryError) or (isinstance(exc, OSError) and exc.errno == errno.ENOMEM)
 
 
 def raised(exc: BaseException) -> str:
@@ -59,6 +91,11 @@ def raised(exc: BaseException) -> str:
         return f"{type(exc).__name__}: {exc}"
     except Exception:
         return type(exc).__name__
+
+
+def failed(reason: Reason, exc: BaseException, told: str | None = None) -> NoModelError:
+    """The failure that an exception of the author's code makes; a lack of memory is one of its own."""
+    return NoModelError("failed", Reason.MEMORY_EXCEEDED if lacks_memory(exc) else reason, told or raised(exc))
 
 
 def fit(build: Callable[[], Any], x: modelcode.Matrix, y: np.ndarray, weights: np.ndarray | None = None) -> Any:
@@ -72,7 +109,7 @@ def fit(build: Callable[[], Any], x: modelcode.Matrix, y: np.ndarray, weights: n
     try:
         return fit_estimator(build(), x, y, weights)
     except (Exception, SystemExit) as exc:
-        raise NoModelError("failed", Reason.FIT_RAISED, raised(exc)) from exc
+        raise failed(Reason.FIT_RAISED, exc) from exc
 
 
 def dump(model: object) -> tuple[bytes, str]:
@@ -83,9 +120,7 @@ def dump(model: object) -> tuple[bytes, str]:
     try:
         return pack.dump_model(model)
     except Exception as exc:
-        raise NoModelError(
-            "failed", Reason.FIT_RAISED, f"the fitted estimator can't be pickled: {raised(exc)}"
-        ) from exc
+        raise failed(Reason.FIT_RAISED, exc, f"the fitted estimator can't be pickled: {raised(exc)}") from exc
 
 
 def predict(model: Any, x: modelcode.Matrix, problem: str) -> tuple[np.ndarray, np.ndarray | None]:
@@ -98,7 +133,7 @@ def predict(model: Any, x: modelcode.Matrix, problem: str) -> tuple[np.ndarray, 
         prediction = np.asarray(model.predict(x), dtype=np.float64)
         probability = _probability(model, x) if problem == "classification" else None
     except (Exception, SystemExit) as exc:
-        raise _invalid(f"raised {raised(exc)}") from exc
+        raise failed(Reason.PREDICTION_INVALID, exc, f"predict raised {raised(exc)}") from exc
     for values in (prediction, probability):
         if values is None:
             continue

@@ -18,10 +18,11 @@ from modelfleet import keys, scoring, slices
 from modelfleet.errors import DataError, bounded
 from modelfleet.group_models import GroupModels
 from modelfleet.ingest.schema import schema_of
-from modelfleet.pack import Pack, PackHeader
+from modelfleet.pack import Pack, PackHeader, PackRows
 from modelfleet.series import Grid, SeriesPlan, regularize
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
     import pyarrow as pa
 
@@ -31,9 +32,8 @@ class PackModel:
 
     def __init__(self, pack: Pack) -> None:
         self.pack = pack
-        groups = pack.groups()
-        self._scorer = scoring.Scorer(pack.header, GroupModels.of([] if groups is None else groups.to_pylist()))
-        self._rows = {row["partition"]: row for row in pack.rows(0, 1 << 64).to_pylist()}
+        self._scorer = scoring.Scorer(pack.header, GroupModels.opened(pack))
+        self._rows = PackRows(pack.rows(0, 1 << 64, scoring.SERVED))
 
     def predict(self, frame: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Predict every row; of a Forecast, the steps after the last known target.
@@ -47,11 +47,10 @@ class PackModel:
         wanted = [
             name for name in ("prediction", "probability", "source", "partition") if name in predictions.column_names
         ]
-        result = predictions.select(wanted).to_pandas()
-        result.index = frame.index[order]
         # Back into the caller's order by position: the index may hold duplicates.
-        position = {row: place for place, row in enumerate(order)}
-        return result.iloc[[position[row] for row in range(len(frame))]]
+        result = scoring.plain(predictions.select(wanted)).to_pandas().iloc[order.argsort()]
+        result.index = frame.index
+        return result
 
     def _forecast(self, frame: pd.DataFrame) -> pd.DataFrame:
         """`frame` holds each partition's history, and its known-ahead values for the steps to come, without target."""
@@ -68,14 +67,14 @@ class PackModel:
         plan = SeriesPlan.of(self._scorer.spec, end=_next_step(known, self._scorer), future=self._horizon)
         regular, _ = regularize(table, plan)
         predictions, _ = scoring.predict_table(self._scorer, self._rows, regular)
-        return predictions.to_pandas()
+        return scoring.plain(predictions).to_pandas()
 
     @property
     def _horizon(self) -> int:
         assert self._scorer.forecast is not None
         return self._scorer.forecast.horizon
 
-    def _grouped(self, frame: pd.DataFrame, more: dict[str, pa.Array] | None = None) -> tuple[pa.Table, list[int]]:
+    def _grouped(self, frame: pd.DataFrame, more: dict[str, pa.Array] | None = None) -> tuple[pa.Table, np.ndarray]:
         import numpy as np
         import pyarrow as pa
         import pyarrow.compute as pc
@@ -101,7 +100,7 @@ class PackModel:
         )
         partition = pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32()), pa.array(names, pa.string()))
         grouped = table.append_column(slices.PARTITION, partition).take(order)
-        return grouped.combine_chunks(), order.to_pylist()
+        return grouped.combine_chunks(), order.to_numpy()
 
 
 def _next_step(known: pa.Table, scorer: scoring.Scorer) -> datetime:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from modelfleet import keys, pack, registry
 from modelfleet.errors import DataError, NotFoundError, bounded
 from modelfleet.group_models import GroupModels
-from modelfleet.lake import Lake, RunManifest, StepManifest, runs
+from modelfleet.lake import FileEntry, Lake, RunManifest, StepManifest, runs
 from modelfleet.plan import PIPELINES
 from modelfleet.steps import restating
 from modelfleet.steps.restating import Ingested
@@ -116,7 +116,7 @@ def explain(spec: FleetSpec, partition: str) -> Json:
         )
     types = dict(known.header.key_types)
     key = keys.encode(tuple(types), tuple(keys.decode(keys.quoted(partition, tuple(types)), types).values()))
-    row, served = _row(trained, key), _row(serving, key)
+    row, served = (None if opened is None else opened.find(key) for opened in (trained, serving))
     if row is None and served is None:
         raise NotFoundError(
             f"fleet {spec.name!r} knows no partition {key!r}",
@@ -221,16 +221,6 @@ def _source(opened: pack.Pack | None, served: Json) -> str:
     return next(found, str(served["serves"]))
 
 
-def _row(opened: pack.Pack | None, key: str) -> Json | None:
-    import pyarrow.compute as pc
-
-    if opened is None:
-        return None
-    index = opened.index()
-    found = index.filter(pc.equal(index.column("partition"), key)).drop_columns([pack.HASH]).to_pylist()
-    return found[0] if found else None
-
-
 def _decision(lake: Lake, fleet: str, key: str, champion: Json | None) -> Json | None:
     """The decision behind what serves; of the last promotion while nothing does."""
     tags = (champion or {}).get("tags") or {}
@@ -246,13 +236,18 @@ def _last_outcome(lake: Lake, fleet: str, key: str) -> Json | None:
     committed = runs.all_committed(lake, fleet, "score")
     for run in reversed(committed):
         scored = runs.load_step(lake, fleet, "score", run.interval.key, run.attempt, "score")
-        found = None if scored is None else _lookup(lake, scored.files["outcomes"], key)
+        found = None if scored is None else _lookup(lake, [_of_bucket(scored.files["outcomes"], key)], key)
         if found is not None:
             return {"interval": run.interval.key, **found}
     return None
 
 
-def _lookup(lake: Lake, entries: Any, key: str) -> Json | None:
+def _of_bucket(entries: Sequence[FileEntry], key: str) -> FileEntry:
+    """The file of the bucket that a partition belongs to, of those of all buckets."""
+    return entries[keys.bucket_of(keys.hash_of(key), len(entries))]
+
+
+def _lookup(lake: Lake, entries: Sequence[FileEntry], key: str) -> Json | None:
     import pyarrow.parquet as pq
 
     for entry in entries:

@@ -136,8 +136,9 @@ class TestFleet:
 
         assert ingest.dump() == {"start": None, "train_only": False}
         assert ingest.get_param("start").schema["format"] == "date"
-        for name in ("train", "promote"):
-            assert shops[name].params.dump() == {"force": False}
+        assert shops["train"].params.dump() == {"force": False, "retry": None}
+        assert shops["train"].params.get_param("retry").schema["enum"] == [None, "failed"]
+        assert shops["promote"].params.dump() == {"force": False}
         assert shops["score"].params.dump() == {"force": False, "as_of": False}
 
     def test_a_backtest_is_started_by_hand_with_a_form_and_runs_the_attempt_it_opened(

@@ -256,3 +256,40 @@ def test_the_program_itself_ends_with_1_and_no_traceback(new_world: World, dags:
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("NotFoundError: fleet 'wells' has no models yet")
     assert "Traceback" not in done.stderr
+
+
+def test_retry_lists_what_it_would_fit_again_and_writes_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = command("run", "wells", "--retry", "failed").stdout
+    assert "training of 2024-03-31: no failure could turn out otherwise; without a model: " in said
+    assert "fit_raised 1" in said
+    monkeypatch.setattr("modelfleet.steps.inputs.code_version", lambda spec: "another")
+    before = sorted(world.home.rglob("*"))
+
+    listed = command("run", "wells", "--retry", "failed", "--dry-run").stdout
+
+    assert "wells: 2 models of 2024-03-31 would be fitted again" in listed
+    assert re.search(r"well=raises/pad=10\s.*fit_raised.*ValueError: the well is dry", listed)
+    assert re.search(r"well=mute/pad=17\s.*prediction_invalid.*NaN", listed)
+    assert sorted(world.home.rglob("*")) == before
+    assert len(world.warehouse.runs("wells", pipeline="train")) == 1
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (("--retry", "failed", "--force"), "it does not go with --force"),
+        (("--retry", "failed", "--step", "score"), "got --step score; allowed: train, promote"),
+        (("--retry", "skipped"), "'failed'"),
+        (("--dry-run", "--interval", BULK), "it goes with --retry"),
+        ((), "the interval's last day or hour"),
+    ],
+)
+def test_run_with_options_that_do_not_go_together_is_refused(
+    arguments: tuple[str, ...], said: str, new_world: World
+) -> None:
+    output = command("run", "wells", *arguments, code=2).output
+    assert said in " ".join(output.replace("│", " ").split())
+
+
+def test_retry_before_any_training_says_so(new_world: World) -> None:
+    assert "nothing was trained yet" in command("run", "wells", "--retry", "failed", code=1).output

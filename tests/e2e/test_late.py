@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pyarrow as pa
@@ -219,11 +220,9 @@ def test_files_that_went_missing_with_the_rows_are_named(wells: World, monkeypat
     restate(wells, FIRST)
     wells.run("ingest", SECOND)
     tables: Any = facts(wells, SECOND)["tables"]["data"]
-    assert [entry["path"].rpartition("/")[2] for entry in tables["files"]] == [
-        "data-late-0000.parquet",
-        "data-0000.parquet",
-    ]
+    names = [entry["path"].rpartition("/")[2] for entry in tables["files"]]
+    assert [name.rsplit("-", 1)[0] for name in names] == ["data-late-0000", "data-0000"]
     (wells.home / "lake" / tables["files"][0]["path"]).write_bytes(b"other")
 
-    with pytest.raises(Exception, match=r"data-late-0000\.parquet' does not match the digest"):
+    with pytest.raises(Exception, match=rf"{re.escape(names[0])}' does not match the digest"):
         seen(wells, "score", FIRST)

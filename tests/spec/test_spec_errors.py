@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from spec_cases import AS_YAML, DEMAND, demand, fields, fleet
+from spec_cases import AS_YAML, demand, fields, fleet
 
 from modelfleet import (
     Access,
@@ -28,7 +28,6 @@ from modelfleet import (
     Quality,
     Schedule,
     SqlTable,
-    Training,
 )
 from modelfleet.errors import SpecError
 
@@ -305,7 +304,6 @@ NOT_BUILT: list[tuple[dict[str, Any], str]] = [
     ({"outputs": (SqlTable("dwh", "t"),)}, "outputs"),
     ({"access": Access(readers=("g",))}, "access"),
     ({"compute": Compute(size="medium")}, "compute"),
-    ({"training": Training(per_model=Limits(seconds=60))}, "training.per_model"),
     ({"gate": Gate(approval=True)}, "gate.approval"),
 ]
 
@@ -318,13 +316,11 @@ def test_field_that_is_not_built_is_refused_and_says_so(changes: dict[str, Any],
 
 
 def test_all_that_keeps_the_designs_large_fleet_from_being_a_spec_is_what_is_not_built() -> None:
-    limited = {**DEMAND["training"].content(), "per_model": Limits(seconds=60, memory="2g")}
     with pytest.raises(SpecError) as caught:
         demand(
             outputs=(SqlTable("dwh", "demand_forecast"),),
             access=Access(readers=("grp-demand",)),
             compute=Compute(size="medium", max_executors=8),
-            training=limited,
             gate=Gate(each=("wape < baseline.wape",), approval=True),
         )
     assert [failure.field for failure in caught.value.failures] == [field for _, field in NOT_BUILT]

@@ -15,7 +15,8 @@ from modelfleet.matrices import Bucket
 from modelfleet.metrics import forecast, scale
 from modelfleet.prediction import NoModelError, Reason
 from modelfleet.training import author_code
-from modelfleet.training.groups import TrainedGroups, _usable
+from modelfleet.training.group_fitting import _usable
+from modelfleet.training.groups import TrainedGroups
 from modelfleet.training.panel import PanelSample
 from modelfleet.training.selection import compete
 from modelfleet.training.series import SeriesSample

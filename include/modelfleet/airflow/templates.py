@@ -51,6 +51,14 @@ AS_OF = Param(
     title="With the champion of that time",
     description="The newest version promoted for this interval or an earlier one, rather than today's champion",
 )
+RETRY = Param(
+    None,
+    type=["null", "string"],
+    enum=[None, "failed"],
+    title="Retry",
+    description="failed: fit only the failed models whose failure could turn out otherwise; all others are carried over "
+    "from the interval's training. Empty: an ordinary training",
+)
 TRAIN_ONLY = Param(
     False, type="boolean", title="For training only", description="Do not score this interval (bulk loads of history)"
 )
@@ -139,7 +147,8 @@ def _params(name: Pipeline) -> dict[str, Param]:
     if name == BACKTEST_NAME:
         return BACKTEST
     force = {"force": Param(False, type="boolean", title=FORCE[name])}
-    return {**force, "as_of": AS_OF} if name == "score" else force
+    more = {"score": {"as_of": AS_OF}, "train": {"retry": RETRY}}
+    return {**force, **more.get(name, {})}
 
 
 def _records(spec: FleetSpec, name: Pipeline, steps: Sequence[Step], assets: FleetAssets) -> list[TaskRecord]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from modelfleet import baseline, keys, metrics, modelcode, pack, slices
+from modelfleet import baseline, keys, metrics, modelcode, pack, scoring, slices
 from modelfleet.backtesting.sums import Scored, sums_of
 from modelfleet.dataset import read_bucket
 from modelfleet.forecasting import naive, naive_quantiles, quantile_name
@@ -62,7 +62,7 @@ class CompareWork:
         low, high = keys.bucket_range(task.bucket, self.place.buckets)
         models = {row["partition"]: row for row in self.trained.rows(low, high).drop_columns([pack.MODEL]).to_pylist()}
         with self.lake.open_input(task.predictions.path) as file:
-            predicted = pq.read_table(file)
+            predicted = scoring.plain(pq.read_table(file))
         with self.lake.open_input(task.outcomes.path) as file:
             outcomes = {row["partition"]: row for row in pq.read_table(file).to_pylist()}
         bucket = _Compared(self.trained.header, self.cutoff, read_bucket(self.lake, task.rows), predicted, models)
@@ -102,8 +102,7 @@ class CompareWork:
         import pyarrow.parquet as pq
 
         path = self.place.file(name, bucket, token, "parquet")
-        self.lake.make_folder_of(path)
-        with self.lake.fs.open_output_stream(path) as sink:
+        with self.lake.open_output(path) as sink:
             pq.write_table(table, sink, compression="zstd")
         return self.lake.entry(path, table.num_rows)
 

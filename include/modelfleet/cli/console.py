@@ -99,6 +99,7 @@ def _facts(facts: dict[str, Any], told: dict[str, Any]) -> str:
         "bytes",
         "key_types",
         "run_id",
+        "way",
         "buckets",
         *_OF_BACKTEST,
     }

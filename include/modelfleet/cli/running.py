@@ -18,6 +18,7 @@ from modelfleet.cli.console import (
     reported,
     run_pipeline,
     spec_of,
+    text_of,
 )
 from modelfleet.plan import PIPELINES
 from modelfleet.spec import FleetSpec
@@ -25,6 +26,12 @@ from modelfleet.spec import FleetSpec
 if TYPE_CHECKING:
     from modelfleet.steps import RunRef
     from modelfleet.steps.backfilling import Outcome
+
+
+class Retry(StrEnum):
+    """What `run --retry` can name."""
+
+    failed = auto()
 
 
 class Pipeline(StrEnum):
@@ -40,7 +47,10 @@ class Pipeline(StrEnum):
 @reported
 def run(
     fleet: Fleet,
-    interval: Annotated[str, typer.Option(help="The interval's last day or hour: 2013-09-30.")],
+    interval: Annotated[
+        str | None,
+        typer.Option(help="The interval's last day or hour: 2013-09-30. With --retry, default: the last one trained."),
+    ] = None,
     step: Annotated[
         list[Pipeline] | None, typer.Option(help="Only this pipeline; may be repeated. Default: all.")
     ] = None,
@@ -49,11 +59,29 @@ def run(
         bool, typer.Option("--train-only", help="The interval is for training; it is not scored.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Repeat finished work; promote an older interval.")] = False,
+    retry: Annotated[
+        Retry | None,
+        typer.Option(
+            help="Train and promote the interval again, fitting only the failed models whose failure could turn out "
+            "otherwise: it took too long, too much memory, or crashed; any that the model code made, if that has changed."
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="With --retry: list the models that would be fitted again; run nothing.")
+    ] = False,
 ) -> None:
     """Run the steps of a fleet here and now, with progress bars."""
     from modelfleet import steps
 
     spec = spec_of(fleet)
+    if retry is not None:
+        _check_retry(step, start=start, train_only=train_only, force=force)
+        _retry(spec, interval, [str(name) for name in step or RETRIED], dry_run=dry_run)
+        return
+    if dry_run:
+        raise typer.BadParameter("it goes with --retry; `modelfleet plan` lists the steps", param_hint="--dry-run")
+    if interval is None:
+        raise typer.BadParameter("it is missing: the interval's last day or hour", param_hint="--interval")
     wanted = (
         [str(name) for name in step] if step else [name for name in PIPELINES if not (train_only and name == "score")]
     )
@@ -67,6 +95,45 @@ def run(
             out.print(f"[yellow]{pipeline}[/yellow]: {exc.message}")
             continue
         run_pipeline(spec, pipeline, ref)
+
+
+RETRIED = (Pipeline.train, Pipeline.promote)
+"""The pipelines that a retry runs."""
+
+
+def _check_retry(step: list[Pipeline] | None, **others: object) -> None:
+    """Refuse what a retry has no meaning for."""
+    if wrong := [f"--step {name}" for name in step or () if name not in RETRIED]:
+        raise typer.BadParameter(f"got {', '.join(wrong)}; allowed: train, promote", param_hint="--retry")
+    if wrong := [f"--{name.replace('_', '-')}" for name, given in others.items() if given]:
+        raise typer.BadParameter(f"it does not go with {', '.join(wrong)}", param_hint="--retry")
+
+
+def _retry(spec: FleetSpec, interval: str | None, pipelines: list[str], *, dry_run: bool) -> None:
+    """Run an interval's training again for what failed, then the promotion; or only list what failed."""
+    from modelfleet import steps
+    from modelfleet.steps import carrying
+
+    key = interval or carrying.last_trained(spec)
+    try:
+        if dry_run:
+            _print_failures(spec.name, key, carrying.failures_of(spec, key).to_pylist())
+            return
+        for pipeline in pipelines:
+            options: dict[str, Any] = {"retry": str(Retry.failed)} if pipeline == "train" else {}
+            run_pipeline(spec, pipeline, steps.open_run(spec, pipeline, key, **options))
+    except steps.NothingToRetry as nothing:
+        out.print(nothing.message, markup=False, highlight=False, soft_wrap=True)
+
+
+def _print_failures(fleet: str, key: str, failures: list[dict[str, Any]]) -> None:
+    noun = "model" if len(failures) == 1 else "models"
+    table = Table(title=f"{fleet}: {len(failures):,} {noun} of {key} would be fitted again")
+    for name in ("partition", "reason", "message"):
+        table.add_column(name, overflow="fold")
+    for row in failures:
+        table.add_row(*(escape(text_of(row[name])) for name in ("partition", "reason", "message")))
+    out.print(table)
 
 
 @app.command()

@@ -51,8 +51,7 @@ def write_fragment(lake: Lake, place: BucketPlace, rows: pa.Table, names: Sequen
     ends = [*starts[1:].tolist(), len(order)]
     parts = rows.take(pa.array(order)).combine_chunks()
     path = f"{place.folder}/fragment-{secrets.token_hex(8)}.arrow"
-    lake.make_folder_of(path)
-    with lake.fs.open_output_stream(path) as sink, pa.ipc.new_file(sink, rows.schema) as writer:
+    with lake.open_output(path) as sink, pa.ipc.new_file(sink, rows.schema) as writer:
         for start, end in zip(starts.tolist(), ends, strict=True):
             writer.write_batch(parts.slice(start, end - start).to_batches()[0])
     return Fragment(path, tuple(present.tolist()))

@@ -255,8 +255,7 @@ def _gather(layout: _Layout, fields: list[pa.Field], task: tuple[int, tuple[Part
     hashes = slices.row_hashes(rows)
     digests = [(key, slices.fingerprint(hashes[start:end])) for key, start, end in slices.bounds(rows)]
     path = layout.place.file("rows", bucket, secrets.token_hex(4), "parquet")
-    layout.lake.make_folder_of(path)
-    with layout.lake.fs.open_output_stream(path) as sink:
+    with layout.lake.open_output(path) as sink:
         pq.write_table(rows, sink, row_group_size=1 << 17, **write_options(rows.schema))
     entry = layout.lake.entry(path, rows.num_rows)
     facts = {

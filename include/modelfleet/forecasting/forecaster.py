@@ -21,7 +21,7 @@ import numpy as np
 from modelfleet.forecasting.authored import Authored
 from modelfleet.forecasting.nixtla import Nixtla, is_nixtla
 from modelfleet.modelcode import is_forecaster
-from modelfleet.prediction import NoModelError, Reason, raised
+from modelfleet.prediction import NoModelError, Reason, failed, raised
 
 __all__ = ["Forecaster", "is_forecaster"]
 
@@ -71,7 +71,7 @@ class Forecaster:
             return cls(kind.copy(model), kind.fit(model, y, X), _Seen.of(y))
         except (Exception, SystemExit) as exc:
             told = f"{raised(exc)} (fitting {type(model).__name__} on {len(y)} values)"
-            raise NoModelError("failed", Reason.FIT_RAISED, told) from exc
+            raise failed(Reason.FIT_RAISED, exc, told) from exc
 
     def forecast(
         self,
@@ -97,7 +97,7 @@ class Forecaster:
             values = np.array(mean, dtype=np.float64)
             table = None if bands is None else np.stack([np.asarray(bands[q], np.float64) for q in quantiles], axis=-1)
         except (Exception, SystemExit) as exc:
-            raise _invalid(f"raised {raised(exc)}") from exc
+            raise failed(Reason.PREDICTION_INVALID, exc, f"predict raised {raised(exc)}") from exc
         _check(values, (horizon,), horizon)
         if table is None:
             return values, None

@@ -17,7 +17,7 @@ import numpy as np
 from modelfleet import modelcode
 from modelfleet.forecasting.weights import fit_estimator
 from modelfleet.modelcode import Matrix
-from modelfleet.prediction import NoModelError, Reason, predict, raised
+from modelfleet.prediction import NoModelError, Reason, failed, predict
 
 Matrices = Callable[[int], Matrix]
 """The features of all rows of a series, by how many steps before the row the past ones end."""
@@ -164,7 +164,7 @@ def _fitted(
             build(), modelcode.take(x, chosen), y[chosen], None if weights is None else weights[chosen]
         )
     except (Exception, SystemExit) as exc:
-        raise NoModelError("failed", Reason.FIT_RAISED, raised(exc)) from exc
+        raise failed(Reason.FIT_RAISED, exc) from exc
 
 
 def _warm_up(x: Matrix, upto: int, past: np.ndarray | None) -> int:

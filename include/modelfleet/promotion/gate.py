@@ -7,11 +7,14 @@ anything outside it, its configuration locked. The gate fails closed:
   everything: ``mae / baseline.mae >= 0`` is TRUE for 0/0). A rule that raises on a row is NULL there.
 - A rule passes only if it IS TRUE, is boolean, and parses as one expression over known names.
 - Where the champion could not be evaluated on the holdout it is kept, whatever the rules say.
+
+A challenger that was carried over and is the very model that serves passes without a look at the rules: nothing changes for
+it, and a rule such as ``mae < champion.mae`` would count the unchanged part of a fleet as refused.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -33,7 +36,7 @@ from modelfleet.promotion.expression import (
     row_scope,
     shortened,
 )
-from modelfleet.promotion.rows import load
+from modelfleet.promotion.rows import finish, load, no_rows, with_model
 from modelfleet.rules import FLEET_COUNTS
 
 if TYPE_CHECKING:
@@ -54,6 +57,7 @@ DECISIONS = pa.schema(
 )
 _PASSED, _UNTRAINED, _CHAMPION_FAILED = -1, -2, -3  # outcomes of a row; from 0 on: the number of the rule that failed
 _REASON_LIMIT = 500  # characters, before a note
+_SAME = "the champion is this very model, carried over"
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,7 @@ class GateResult:
 
 def decide(
     spec_gate: Gate,
-    challengers: pa.Table,
+    challengers: pa.Table | Iterable[pa.Table],
     champions: pa.Table | None,
     *,
     metrics: Sequence[str],
@@ -94,7 +98,8 @@ def decide(
     the rules are recorded and hold nothing back, but a champion that failed on the holdout is still kept; in mode off
     every trained model is promoted.
 
-    :param challengers: the model rows of one training, one per expected partition; a missing metric column is NULL.
+    :param challengers: the model rows of one training, one per expected partition; a missing metric column is NULL. They may
+        come in tables of the same columns, of which one at a time is held.
     :param champions: the champion fleet's index (`partition`, `status`); `trained` means that it has a model. A
         partition that only it has is kept if it has a model, and left out if not. None without a champion.
     :raises SpecError: for a rule that is not one boolean expression over known names.
@@ -107,12 +112,22 @@ def decide(
         )
     mode: Mode = spec_gate.mode
     scope = row_scope(metrics, key_columns)
+    named = "the champion" if champion_version is None else f"champion version {champion_version}"
     with connect() as con:
-        rows = load(con, challengers, champions, metrics, key_columns, challenger_interval)
-        each = compile_rules(con, "gate.each", spec_gate.each if mode != "off" else (), scope)
+        modelled = with_model(champions)
+        each: tuple[Rule, ...] | None = None
+        for part in [challengers] if isinstance(challengers, pa.Table) else challengers:
+            if part.num_rows:
+                load(con, part, modelled, metrics, key_columns, challenger_interval)
+                if each is None:
+                    each = compile_rules(con, "gate.each", spec_gate.each if mode != "off" else (), scope)
+                    _make_judged(con, metrics)
+                _judge(con, each, mode, named if champion_interval is None else f"{named} ({champion_interval})")
+                _keep_trained(con, metrics)
+        if each is None:
+            raise no_rows(challenger_interval)
+        rows = finish(con, modelled, challenger_interval)
         fleet = _fleet_rules(con, spec_gate.fleet if mode != "off" else (), metrics)
-        named = "the champion" if champion_version is None else f"champion version {champion_version}"
-        _judge(con, each, mode, named if champion_interval is None else f"{named} ({champion_interval})")
         judged = _totals(con, metrics)
         failed, why = _judge_fleet(con, fleet, judged)
         decisions = _decisions(con, each, mode, failed, why, champion_interval)
@@ -130,14 +145,28 @@ def _fleet_rules(con: duckdb.DuckDBPyConnection, texts: Sequence[str], metrics: 
     return compile_rules(con, "gate.fleet", texts, scope)
 
 
+def _make_judged(con: duckdb.DuckDBPyConnection, metrics: Sequence[str]) -> None:
+    """Make the tables of what is judged: a row per challenger, and the numbers of those that were trained."""
+    con.execute("""CREATE TEMP TABLE __mf_judged (partition VARCHAR, has_champion BOOLEAN, outcome INTEGER, same BOOLEAN,
+        skipped BOOLEAN, reason VARCHAR, note VARCHAR)""")
+    columns = ", ".join(f"{column} DOUBLE" for column in _medians(metrics).values())
+    con.execute(f"CREATE TEMP TABLE __mf_trained ({columns or 'none BOOLEAN'})")
+
+
+def _medians(metrics: Sequence[str]) -> dict[str, str]:
+    """The names of the totals that are medians over the trained models, and the columns they are of."""
+    return {f"median_{p}{m}": f"{p}m{i}" for p in ("", "baseline_") for i, m in enumerate(metrics)}
+
+
 def _judge(con: duckdb.DuckDBPyConnection, each: Sequence[Rule], mode: Mode, champion: str) -> None:
-    """Make the table ``__mf_judged``: per challenger its outcome, and the reason if it does not pass."""
+    """Judge the challengers in `ROWS`: their outcome, and the reason if they do not pass; keep what totals are made of."""
     held = "FALSE" if mode == "off" else "__mf_status = 'failed'"
     failing = " ".join(f"WHEN {rule.sql} IS NOT TRUE THEN {i}" for i, rule in enumerate(each))
     reasons = " ".join(f"WHEN {i} THEN {rule.why}" for i, rule in enumerate(each))
     con.execute(f"""
-        CREATE TEMP TABLE __mf_judged AS
+        INSERT INTO __mf_judged
         SELECT __mf_partition AS partition, __mf_has_champion AS has_champion, __mf_outcome AS outcome,
+            __mf_same AS same, coalesce(__mf_trained_status = 'skipped', FALSE) AS skipped,
             CASE __mf_outcome
                 WHEN {_UNTRAINED} THEN 'challenger ' || concat_ws(': ', coalesce(__mf_trained_status, 'without status'),
                     __mf_code, __mf_message)
@@ -147,13 +176,22 @@ def _judge(con: duckdb.DuckDBPyConnection, each: Sequence[Rule], mode: Mode, cha
                     || CASE WHEN __mf_has_champion THEN ': it is kept, whatever the rules say'
                         ELSE ', and has no model here now' END
                 {reasons} END AS reason,
-            CASE WHEN __mf_status = 'stored'
+            CASE WHEN __mf_same THEN ''
+                WHEN __mf_status = 'stored'
                     THEN '; the champion was trained on these rows: its metrics are those of its own training'
                 WHEN __mf_status <> 'not_comparable' THEN ''
                 WHEN __mf_seen = 'none' THEN '; not compared with the champion, which came after this training'
                 ELSE '; not compared with the champion, which was trained on these rows' END AS note
         FROM (SELECT *, CASE WHEN __mf_trained_status IS DISTINCT FROM 'trained' THEN {_UNTRAINED}
-                WHEN {held} THEN {_CHAMPION_FAILED} {failing} ELSE {_PASSED} END AS __mf_outcome FROM {ROWS})""")
+                WHEN {held} THEN {_CHAMPION_FAILED} WHEN __mf_same THEN {_PASSED} {failing} ELSE {_PASSED}
+                END AS __mf_outcome
+            FROM (SELECT *, coalesce(__mf_seen = 'same' AND __mf_has_champion, FALSE) AS __mf_same FROM {ROWS}))""")
+
+
+def _keep_trained(con: duckdb.DuckDBPyConnection, metrics: Sequence[str]) -> None:
+    """Keep the numbers of the challengers in `ROWS` that were trained."""
+    columns = ", ".join(_medians(metrics).values())
+    con.execute(f"INSERT INTO __mf_trained SELECT {columns or 'TRUE'} FROM __mf_source WHERE status = 'trained'")
 
 
 def _totals(con: duckdb.DuckDBPyConnection, metrics: Sequence[str]) -> dict[str, Total]:
@@ -162,7 +200,7 @@ def _totals(con: duckdb.DuckDBPyConnection, metrics: Sequence[str]) -> dict[str,
         SELECT count(*), count(*) FILTER (outcome <> {_UNTRAINED}), count(*) FILTER (outcome = {_PASSED}),
             count(*) FILTER (outcome <> {_PASSED} AND has_champion) FROM __mf_judged""").fetchall()[0]
     expected, trained, promoted, kept = (int(c) for c in counts)
-    skipped = int(one(con, "SELECT count(*) FROM __mf_source WHERE status = 'skipped'"))
+    skipped = int(one(con, "SELECT count(*) FROM __mf_judged WHERE skipped"))
     totals: dict[str, Total] = {
         "expected": expected,
         "trained": trained,
@@ -175,11 +213,11 @@ def _totals(con: duckdb.DuckDBPyConnection, metrics: Sequence[str]) -> dict[str,
         "promoted_share": promoted / trained if trained else None,
         "trained_share": trained / expected,
     }
-    columns = [(f"median_{p}{m}", f"{p}m{i}") for p in ("", "baseline_") for i, m in enumerate(metrics)]
+    columns = _medians(metrics)
     if columns:
-        medians = ", ".join(f"__mf_finite(median({column}))" for _, column in columns)
-        values = con.execute(f"SELECT {medians} FROM __mf_source WHERE status = 'trained'").fetchall()[0]
-        totals |= {name: value for (name, _), value in zip(columns, values, strict=True)}
+        medians = ", ".join(f"__mf_finite(median({column}))" for column in columns.values())
+        values = con.execute(f"SELECT {medians} FROM __mf_trained").fetchall()[0]
+        totals |= dict(zip(columns, values, strict=True))
     return totals
 
 
@@ -220,7 +258,8 @@ def _decisions(
         SELECT partition,
             CASE WHEN promoted THEN 'promoted' WHEN has_champion THEN 'kept' ELSE 'rejected' END AS decision,
             CASE outcome WHEN {_PASSED} THEN {rule_of_passing} {rule_texts} END AS rule,
-            left(CASE WHEN outcome = {_PASSED} THEN {quoted(passing)} WHEN promoted THEN {quoted(prefix)} || reason
+            left(CASE WHEN same AND promoted THEN {quoted(_SAME)}
+                WHEN outcome = {_PASSED} THEN {quoted(passing)} WHEN promoted THEN {quoted(prefix)} || reason
                 ELSE reason END, {_REASON_LIMIT}) || CASE WHEN promoted THEN note ELSE '' END AS reason,
             {quoted(mode)} AS mode, CASE WHEN has_champion THEN {interval} END AS champion_interval
         FROM (SELECT *, {promoted} AS promoted FROM __mf_judged)

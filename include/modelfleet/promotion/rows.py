@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import duckdb
 import pyarrow as pa
@@ -12,29 +13,47 @@ from modelfleet.errors import DataError, bounded
 from modelfleet.promotion.expression import ROWS, identifier
 from modelfleet.rules import MODEL_COUNTS
 
+if TYPE_CHECKING:
+    from modelfleet.spec import Gate
+
+
+PREFIXES = ("", "baseline_", "champion_", "fallback_")
+_TEXTS = ("status", "reason", "message", "baseline_status", "champion_status", "fallback_status")
+
+
+def columns_read(gate: Gate, metrics: Sequence[str], key_columns: Sequence[str]) -> tuple[str, ...]:
+    """The columns of a training's model rows that `load` reads for this gate; the others need not be read at all."""
+    rules = " ".join((*gate.each, *gate.fleet)).lower()
+    prefixes = [prefix for prefix in PREFIXES if prefix != "fallback_" or "fallback" in rules]
+    numbers = (prefix + metric for prefix in prefixes for metric in metrics)
+    return tuple(dict.fromkeys(("partition", *_TEXTS, *MODEL_COUNTS, *key_columns, *numbers)))
+
+
+def with_model(champions: pa.Table | None) -> pa.ChunkedArray:
+    """The partitions that the champion fleet has a model of."""
+    if champions is None:
+        return pa.chunked_array([], pa.string())
+    trained = pc.fill_null(pc.equal(_column(champions, "status", "champion index"), "trained"), False)
+    return _partitions(champions, "champion index").filter(trained)
+
 
 def load(
     con: duckdb.DuckDBPyConnection,
     challengers: pa.Table,
-    champions: pa.Table | None,
+    modelled: pa.ChunkedArray,
     metrics: Sequence[str],
     key_columns: Sequence[str],
     interval: str,
-) -> int:
-    """Make the view `ROWS` (a row per challenger) and the table ``__mf_only`` (partitions only the champion has).
+) -> None:
+    """Make the view `ROWS`: a row per challenger of this table.
 
-    Returns how many partitions need a decision. Columns have positional names; an author's appear once, quoted.
+    Columns have positional names; an author's appear once, quoted.
 
-    :raises DataError: for no rows, duplicate or null partitions, and columns that are missing or of the wrong type.
+    :param modelled: the partitions that the champion fleet has a model of.
+    :raises DataError: for duplicate or null partitions, and columns that are missing or of the wrong type.
     """
     named = f"training of {interval}"
-    if challengers.num_rows == 0:
-        raise DataError(f"{named} has no model rows: nothing to decide", hint="its dataset may have been empty")
     partitions = _partitions(challengers, named)
-    modelled = pa.chunked_array([], pa.string())
-    if champions is not None:
-        with_model = pc.fill_null(pc.equal(_column(champions, "status", "champion index"), "trained"), False)
-        modelled = _partitions(champions, "champion index").filter(with_model)
     columns = {
         "partition": partitions,
         "status": _text(_column(challengers, "status", named)),
@@ -45,18 +64,40 @@ def load(
         "fallback_status": _text(_column(challengers, "fallback_status")),
         "has_champion": pc.is_in(partitions, value_set=modelled.combine_chunks()),
     }
-    for prefix in ("", "baseline_", "champion_", "fallback_"):
-        for i, metric in enumerate(metrics):
-            columns[f"{prefix}m{i}"] = _finite(_column(challengers, prefix + metric), prefix + metric, named)
+    numbers = {f"{prefix}m{i}": prefix + metric for prefix in PREFIXES for i, metric in enumerate(metrics)}
+    for column, name in numbers.items():
+        columns[column] = _cast(_column(challengers, name), pa.float64(), name, named)
     for count in MODEL_COUNTS:
         columns[count] = _cast(_column(challengers, count), pa.int64(), count, named)
     for i, key in enumerate(key_columns):
         columns[f"k{i}"] = _plain(_column(challengers, key, named))
-    con.register("__mf_source", pa.table(columns))
-    con.execute(f"CREATE TEMP VIEW {ROWS} AS {_rows_sql(metrics, key_columns)}")
+    con.register("__mf_given", pa.table(columns))
+    finite = ", ".join(f"CASE WHEN isfinite({column}) THEN {column} END AS {column}" for column in numbers)
+    con.execute(
+        f"CREATE OR REPLACE TEMP VIEW __mf_source AS SELECT * REPLACE ({finite}) FROM __mf_given"
+        if finite
+        else "CREATE OR REPLACE TEMP VIEW __mf_source AS FROM __mf_given"
+    )
+    con.execute(f"CREATE OR REPLACE TEMP VIEW {ROWS} AS {_rows_sql(metrics, key_columns)}")
+
+
+def finish(con: duckdb.DuckDBPyConnection, modelled: pa.ChunkedArray, interval: str) -> int:
+    """Make the table ``__mf_only``, the partitions that only the champion has; how many need a decision.
+
+    :raises DataError: for a partition that is in two tables of challengers.
+    """
+    judged = con.sql("SELECT partition FROM __mf_judged").to_arrow_table()
+    partitions = _partitions(judged, f"training of {interval}")
     only = modelled.filter(pc.invert(pc.is_in(modelled, value_set=partitions.combine_chunks())))
     con.register("__mf_only", pa.table({"partition": only}))
-    return int(challengers.num_rows) + len(only)
+    return len(partitions) + len(only)
+
+
+def no_rows(interval: str) -> DataError:
+    """The error of a training without model rows."""
+    return DataError(
+        f"training of {interval} has no model rows: nothing to decide", hint="its dataset may have been empty"
+    )
 
 
 def _rows_sql(metrics: Sequence[str], key_columns: Sequence[str]) -> str:
@@ -72,7 +113,8 @@ def _rows_sql(metrics: Sequence[str], key_columns: Sequence[str]) -> str:
     compared = f"coalesce({', '.join(f'champion_{n}' for n in numbers)}) IS NOT NULL" if numbers else "TRUE"
     effective = f"""CASE WHEN champion_status = 'compared' AND {compared} THEN 'compared'
         WHEN champion_status = 'stored' AND {compared} THEN 'stored'
-        WHEN champion_status IN ('not_comparable', 'stored') THEN 'not_comparable'
+        WHEN champion_status = 'same' AND has_champion AND {compared} THEN 'stored'
+        WHEN champion_status IN ('not_comparable', 'stored', 'same') THEN 'not_comparable'
         WHEN champion_status = 'none' AND has_champion THEN 'not_comparable'
         WHEN champion_status = 'none' OR (champion_status IS NULL AND NOT has_champion) THEN 'none'
         ELSE 'failed' END"""
@@ -120,12 +162,6 @@ def _cast(column: pa.ChunkedArray, to: pa.DataType, name: str, named: str) -> pa
         return column.cast(to)
     except pa.ArrowException as exc:
         raise DataError(f"{named}: column {name!r} is of type {column.type}, which can't be read as {to}") from exc
-
-
-def _finite(column: pa.ChunkedArray, name: str, named: str) -> pa.ChunkedArray:
-    """Float64, with NaN and infinity as null."""
-    numbers = _cast(column, pa.float64(), name, named)
-    return pc.if_else(pc.fill_null(pc.is_finite(numbers), False), numbers, pa.scalar(None, pa.float64()))
 
 
 def _text(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -30,6 +30,12 @@ def write_plots(models: pa.Table, metrics: Sequence[str], folder: Path) -> None:
     _save(folder / "error_against_rows.png", _draw_against_rows, trained, _pick(metrics, _AGAINST_ROWS))
 
 
+def columns_drawn(metrics: Sequence[str]) -> list[str]:
+    """The columns of the model table that `write_plots` reads."""
+    drawn = _pick(metrics, _DISTRIBUTION)
+    return list(dict.fromkeys(["status", "n_rows", drawn, f"baseline_{drawn}", _pick(metrics, _AGAINST_ROWS)]))
+
+
 def _pick(metrics: Sequence[str], preferred: Sequence[str]) -> str:
     return next((name for name in preferred if name in metrics), metrics[0] if metrics else "mae")
 

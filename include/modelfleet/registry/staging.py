@@ -7,13 +7,13 @@ import math
 import re
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from modelfleet.errors import NotFoundError
 from modelfleet.registry.client import connect
-from modelfleet.registry.plots import write_plots
+from modelfleet.registry.plots import columns_drawn, write_plots
 from modelfleet.registry.records import PackModel, Release, TrainingVersion
 from modelfleet.registry.runs import register
 
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 _MAX_PARAMS = 200
 _MAX_VALUE = 500  # what every MLflow server accepts
+_SUMMED = ("n_rows", "n_train", "n_test", "fit_seconds")
+Models: TypeAlias = "Callable[[Sequence[str] | None], pa.RecordBatchReader]"
+"""Gives a model table anew each time it is called: some of the columns, as far as it has them, or all."""
 _FORBIDDEN_IN_NAME = re.compile(r"[^\w./ -]")
 
 
@@ -32,14 +35,14 @@ def log_training(
     pack: PackModel,
     *,
     spec: Mapping[str, Any],
-    models: pa.Table,
+    models: Models,
     metrics: Sequence[str],
     data_docs: Path | None = None,
 ) -> TrainingVersion:
     """Log a training and register its pack as a version; the same pack of the same interval again gives the same.
 
     :param spec: the spec as plain JSON data; its set fields become parameters, the whole of it ``spec.json``.
-    :param models: the model index, one row per expected partition, without model bytes.
+    :param models: gives the model index, one row per expected partition, without model bytes.
     :param metrics: names of the metric columns of `models`.
     :param data_docs: a folder of HTML, logged as ``data_docs``.
     :raises UnavailableError: the staging registry can't be reached.
@@ -57,29 +60,34 @@ def log_training(
         return register(registry, release, pack, release.version_tags(), fill)
 
 
-def fleet_metrics(models: pa.Table, metrics: Sequence[str]) -> dict[str, float]:
+def fleet_metrics(models: Models, metrics: Sequence[str]) -> dict[str, float]:
     """Counts, and median and mean of each metric and its baseline over trained models; what is not finite is left out.
 
-    Names are those fleet rules use: ``expected``, ``trained``, ``median_mae``, ``median_baseline_mae``.
+    Names are those fleet rules use: ``expected``, ``trained``, ``median_mae``, ``median_baseline_mae``. One metric of the
+    models is held at a time.
     """
     import numpy as np
     import pyarrow.compute as pc
 
-    status = models.column("status")
-    counts = {name: float(pc.sum(pc.equal(status, name)).as_py() or 0) for name in ("trained", "skipped", "failed")}
-    found = {"expected": float(models.num_rows), **counts}
-    for column in ("n_rows", "n_train", "n_test", "fit_seconds"):
-        if column in models.column_names:
-            found[f"total_{column}"] = float(pc.sum(models.column(column)).as_py() or 0)
-    trained = models.filter(pc.equal(status, "trained"))
-    for name in (prefix + metric for metric in metrics for prefix in ("", "baseline_")):
-        if name not in trained.column_names:
-            continue
-        values = trained.column(name).to_numpy()
-        values = values[np.isfinite(values)]
-        if values.size:
-            found[f"median_{name}"] = float(np.median(values))
-            found[f"mean_{name}"] = float(np.mean(values))
+    found = dict.fromkeys(("expected", "trained", "skipped", "failed"), 0.0)
+    for batch in models(["status", *_SUMMED]):
+        found["expected"] += batch.num_rows
+        for counted in pc.value_counts(batch.column("status")).to_pylist():
+            if counted["values"] in found:
+                found[counted["values"]] += counted["counts"]
+        for column in _SUMMED:
+            if column in batch.schema.names:
+                found.setdefault(f"total_{column}", 0.0)
+                found[f"total_{column}"] += pc.sum(batch.column(column)).as_py() or 0
+    for metric in metrics:
+        pair = models(["status", metric, f"baseline_{metric}"]).read_all()
+        trained = pair.filter(pc.equal(pair.column("status"), "trained"))
+        for name in trained.column_names[1:]:
+            values = trained.column(name).to_numpy()
+            values = values[np.isfinite(values)]
+            if values.size:
+                found[f"median_{name}"] = float(np.median(values))
+                found[f"mean_{name}"] = float(np.mean(values))
     return {name: value for name, value in found.items() if math.isfinite(value)}
 
 
@@ -113,14 +121,17 @@ def log_numbers(registry: Registry, run_id: str, params: Mapping[str, str], metr
 
 
 def _log_files(
-    registry: Registry, run_id: str, spec: Mapping[str, Any], models: pa.Table, metrics: Sequence[str]
+    registry: Registry, run_id: str, spec: Mapping[str, Any], models: Models, metrics: Sequence[str]
 ) -> None:
     import pyarrow.parquet as pq
 
     with tempfile.TemporaryDirectory(prefix="modelfleet-run-") as temporary:
         folder = Path(temporary) / "files"  # the temporary folder itself is private, and MLflow copies modes too
         folder.mkdir()
-        pq.write_table(models, folder / "models.parquet", compression="zstd")
+        rows = models(None)
+        with pq.ParquetWriter(folder / "models.parquet", rows.schema, compression="zstd") as file:
+            for batch in rows:
+                file.write_batch(batch)
         (folder / "spec.json").write_text(json.dumps(spec, indent=2, default=str, ensure_ascii=False))
-        write_plots(models, metrics, folder / "plots")
+        write_plots(models(columns_drawn(metrics)).read_all(), metrics, folder / "plots")
         registry.client.log_artifacts(run_id, str(folder))

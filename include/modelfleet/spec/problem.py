@@ -101,6 +101,11 @@ class Forecast(Part):
         return self.season if self.season is not None else self.frequency.season
 
     @property
+    def aheads(self) -> tuple[int, ...]:
+        """How far ahead the matrices look that its estimators see; see `modelfleet.matrices`."""
+        return tuple(last for _, last in self.blocks)
+
+    @property
     def blocks(self) -> tuple[tuple[int, int], ...]:
         """The first and last step of each direct estimator, from 1; a recursive one knows all but its own step."""
         if self.strategy == "recursive":

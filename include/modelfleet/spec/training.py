@@ -113,12 +113,22 @@ class Learner:
 
 
 class Limits(Part):
-    """What one model may use before it is stopped and recorded as failed. Not built yet."""
+    """What one model may use before it is stopped and recorded as failed: ``Limits(seconds=60, memory="512m")``.
 
-    seconds: Annotated[float, Field(gt=0)] | None = None
-    """Time to fit, in seconds."""
-    memory: Annotated[str | None, refuse(_check_memory)] = None
-    """Memory, such as "2g"."""
+    The limits hold for all that is done for one partition: its features, all candidates and folds, the metrics; and for
+    its prediction when scoring. A model over many partitions may take 12 times as long and 4 times as much memory.
+    """
+
+    seconds: Annotated[float, Field(gt=0)] | None = 300.0
+    """Wall time, in seconds; None: no limit."""
+    memory: Annotated[str | None, refuse(_check_memory)] = "2g"
+    """Memory beyond what the process had before, such as "512m" or "2g"; address space counts, even where it is only
+    reserved. None: no limit, as for libraries that reserve more than they need."""
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """The memory in bytes."""
+        return None if self.memory is None else int(self.memory[:-1]) << {"m": 20, "g": 30}[self.memory[-1]]
 
 
 class Training(Part):
@@ -149,8 +159,13 @@ class Training(Part):
     fallback: tuple[Text, ...] = ("baseline",)
     """What serves a partition without a model of its own, the first that exists: a model of all partitions with the same
     value of a key column, named by the column; of the whole fleet (``fleet``); and last the ``baseline``."""
-    per_model: Limits | None = None
-    """Limits of one model. Not built yet."""
+    train_mode: Literal["all", "changed"] = "all"
+    """Which models a training fits: all, or only those whose rows, spec or code have changed since the latest training before
+    the interval; the others are carried over from that with their metrics. A window leaves out old rows each time, and
+    so changes what has such rows."""
+    per_model: Limits | None = Limits()
+    """What one model may use before it is stopped and recorded as failed; None: no limits. A crash costs its own partition
+    alone in any case."""
     metrics: Annotated[tuple[str, ...], refuse(_check_metrics)] = ()
     """Names of the metrics that the author's ``metrics(y_true, y_pred, frame)`` returns, so that rules may use them."""
 

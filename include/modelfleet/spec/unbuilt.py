@@ -19,7 +19,6 @@ WORDS = "is part of the design but not built yet"
 
 _FIELDS: dict[str, dict[str, str]] = {
     "": {"outputs": "", "access": "", "compute": ""},
-    "training": {"per_model": ""},
     "gate": {"approval": "only False"},
 }
 

@@ -15,7 +15,7 @@ from modelfleet.interval import Interval
 from modelfleet.lake import Lake, RunManifest, runs
 from modelfleet.lake.runs import Json
 from modelfleet.prepare import Part, Source, sql_text
-from modelfleet.steps import restating
+from modelfleet.steps import carrying, restating
 from modelfleet.warehouse import Warehouse
 
 if TYPE_CHECKING:
@@ -60,10 +60,16 @@ def for_ingest(lake: Lake, spec: FleetSpec, key: str, options: Mapping[str, Any]
 def for_train(lake: Lake, spec: FleetSpec, key: str, options: Mapping[str, Any]) -> Pinned:
     """The ingests in the training window, and the champion that the new models meet.
 
-    :raises DataError: when nothing is ingested, or no row in the window.
+    With the option `retry`, the ingests are those of the interval's training, whose failures are tried again.
+
+    :raises DataError: when nothing is ingested, or no row in the window; for a retry, when nothing was trained.
+    :raises NothingToRetry: when no failure could turn out otherwise.
     :raises ModelCodeError: when the author's code can't be used; before any data is read.
     """
     check_code(spec)
+    if options.get("retry"):
+        standing = carrying.retried(lake, spec, key, code_version(spec))
+        return _training(lake, spec, standing.interval, carrying.retry_input(standing))
     interval = intervals.of_key(key, timezone=spec.timezone)
     ingests = _up_to(lake, spec, interval)
     rows = sum(_main(spec, run).rows for run in ingests)
@@ -74,11 +80,27 @@ def for_train(lake: Lake, spec: FleetSpec, key: str, options: Mapping[str, Any])
             f"ingested are {bounded(there) or 'none'}",
             hint=f"ingest first: modelfleet run {spec.name} --step ingest --interval {key} --start <first day>",
         )
-    inputs = _ingest_inputs(lake, spec, ingests)
-    lineage = runs.digest_of([key, spec.digest, code_version(spec), restating.content(inputs)])
+    inputs = _ingest_inputs(lake, spec, ingests) | carrying.earlier(lake, spec, interval, options)
+    return _training(lake, spec, interval, inputs, force=bool(options.get("force")))
+
+
+def _training(
+    lake: Lake, spec: FleetSpec, interval: Interval, inputs: dict[str, Json], *, force: bool = False
+) -> Pinned:
+    """A training with these inputs, its lineage and the champion it meets.
+
+    One that was retried, and whose inputs, spec and code are as they were, is that retry when it is run again.
+    """
+    code = code_version(spec)
+    lineage = runs.digest_of([interval.key, spec.digest, code, restating.content(inputs)])
     champion = opponent(spec.name, lineage)
     if champion is not None:
         _check_same_problem(lake, spec, champion)
+    standing = runs.committed(lake, spec.name, "train", interval.key)
+    retry = standing.inputs.get(carrying.RETRIED) if standing is not None and not force else None
+    if standing is not None and retry is not None and carrying.RETRIED not in inputs:
+        same = standing.options["lineage"] == lineage and retry["code_version"] == code
+        inputs = {**inputs, carrying.RETRIED: retry} if same else inputs
     return Pinned(interval, inputs | _champion_input(champion), {"lineage": lineage})
 
 

@@ -7,14 +7,18 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import packages_distributions
 from importlib.util import find_spec
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from modelfleet import pack, registry
 from modelfleet.errors import DataError
 from modelfleet.ingest.schema import schema_of
+from modelfleet.lake.local import LocalFiles
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from modelfleet.lake import Lake
     from modelfleet.spec import FleetSpec
 
 
@@ -44,6 +48,27 @@ def pack_model(spec: FleetSpec, header: pack.PackHeader, folder: Path) -> regist
         code=code,
         requirements=(*registry.PackModel.requirements, *requirements),
     )
+
+
+def pack_folder(lake: Lake, header: pack.PackHeader, folder: Path) -> None:
+    """The pack as a local folder, for MLflow: links to a local lake's files, which MLflow copies or uploads once."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / pack.HEADER).write_bytes(header.to_json())
+    for entry in (*header.files, *header.groups):
+        target = folder / PurePosixPath(entry.path).name
+        if isinstance(lake.files, LocalFiles):
+            target.symlink_to(lake.location(entry.path))
+        else:
+            lake.copy_to(entry.path, target)
+
+
+def index_batches(opened: pack.Pack, columns: Sequence[str] | None = None) -> pa.RecordBatchReader:
+    """The rows of a pack without the models' bytes, a file of it at a time; of `columns` those that it has."""
+    import pyarrow as pa
+
+    first = next(opened.index_parts(columns))
+    batches = (batch for part in opened.index_parts(columns) for batch in part.to_batches())
+    return pa.RecordBatchReader.from_batches(first.schema, batches)
 
 
 def _code_of(packages: Sequence[str]) -> tuple[tuple[Path, ...], tuple[str, ...]]:

@@ -111,7 +111,7 @@ def content(inputs: Mapping[str, Json]) -> dict[str, Any]:
     return {
         name: [used["digest"], used["visible"]] if "visible" in used else used["digest"]
         for name, used in inputs.items()
-        if name != "champion"
+        if name.startswith("ingest/")
     }
 
 

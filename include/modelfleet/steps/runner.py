@@ -43,6 +43,10 @@ class TrainingOnly(NotReady):
     """The interval was ingested for training only; it is not scored."""
 
 
+class NothingToRetry(NotReady):
+    """No failure of the training could turn out otherwise; nothing is opened."""
+
+
 @dataclass(frozen=True)
 class RunRef:
     """Names one attempt of one run."""
@@ -146,6 +150,7 @@ def open_run(
     train_only: bool = False,
     force: bool = False,
     as_of: bool = False,
+    retry: str | None = None,
 ) -> RunRef:
     """Open an attempt: check the spec's code, pin the inputs and the champion, and write them down.
 
@@ -154,13 +159,21 @@ def open_run(
     :param train_only: ingest: the interval is not scored.
     :param force: repeat work that could be reused; promote also an older interval.
     :param as_of: score: with the champion of that time (see `registry.champion_as_of`), not today's.
+    :param retry: train: "failed" fits those models of the interval's training again whose failure could turn out
+        otherwise, and carries all others over.
     :raises NoChampionYet: scoring, before the first promotion; recorded as waiting.
     :raises EmptyInterval: scoring an interval without rows; recorded as empty.
-    :raises DataError: for a malformed key, overlapping intervals, missing inputs.
+    :raises NothingToRetry: when no failure could turn out otherwise.
+    :raises DataError: for a malformed key, overlapping intervals, missing inputs; a retry that is none.
     """
     from modelfleet.steps import inputs
 
-    options = {"start": start, "train_only": train_only, "force": force, "as_of": as_of}
+    options = {"start": start, "train_only": train_only, "force": force, "as_of": as_of, "retry": retry}
+    if retry is not None and (retry != "failed" or pipeline != "train" or force):
+        raise DataError(
+            f"fleet {spec.name!r}, {pipeline} of {interval_key}: retry is {retry!r}, force is {force}",
+            hint='allowed: retry="failed", of train, without force',
+        )
     opener = {
         "ingest": inputs.for_ingest,
         "train": inputs.for_train,

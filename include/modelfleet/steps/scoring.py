@@ -69,6 +69,7 @@ def score_fingerprint(ctx: Context) -> Json:
         "champion": ctx.attempt.inputs["champion"],
         "code": modelcode.code_version(*preparing.champion_pack(ctx).header.code),
         "ids": list(ctx.spec.id_columns),
+        "digest": scoring.DIGEST,
     }
 
 
@@ -96,6 +97,7 @@ def load(ctx: Context) -> StepResult:
         key_columns=ctx.spec.partition_by,
         time_column=preparing.columns(ctx).time,
         id_columns=preparing.columns(ctx).ids,
+        expected=scored.facts["predictions"],
     )
     actuals.load(ctx)
     message = None if rows else "no row was left after `prepare`: no predictions are written"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections import Counter
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,20 +13,17 @@ from modelfleet import engine, keys, pack, registry, slices, training
 from modelfleet.errors import DataError
 from modelfleet.ingest.schema import schema_of
 from modelfleet.lake import FileEntry, Lake, runs
-from modelfleet.lake.buckets import BucketPlace, BucketResult, BucketTask, kept
-from modelfleet.steps import preparing
-from modelfleet.steps.packaging import pack_model
+from modelfleet.lake.buckets import BucketPlace, BucketResult, BucketTask, earlier_places, kept
+from modelfleet.steps import carrying, preparing
+from modelfleet.steps.carrying import FOLDS as FOLDS
+from modelfleet.steps.carrying import HEADER as HEADER
+from modelfleet.steps.packaging import index_batches, pack_folder, pack_model
 from modelfleet.steps.runner import Context, StepFunction, StepResult, record_done
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from modelfleet.lake.runs import Json
-
-HEADER = "pack"
-"""The output under which a step keeps its pack's header."""
-FOLDS = "folds"
-"""The output under which `train` keeps the models over many partitions of every fold, which its buckets were given."""
 
 
 def train(ctx: Context) -> StepResult:
@@ -35,7 +33,8 @@ def train(ctx: Context) -> StepResult:
     place = BucketPlace.of(ctx.attempt, "train", fingerprint=ctx.fingerprint, buckets=rows.facts["buckets"])
     settled = plan(ctx)
     key_fields = tuple(schema.field(name) for name in ctx.spec.partition_by)
-    grouped = _groups(ctx, settled, key_fields)
+    taken, refitted_because = carrying.carrying(ctx, settled)
+    grouped = _groups(ctx, settled, key_fields, taken)
     work = training.BucketWork(
         lake=ctx.lake,
         place=place,
@@ -43,6 +42,8 @@ def train(ctx: Context) -> StepResult:
         key_fields=key_fields,
         groups=grouped.folds,
         champion=preparing.champion_pack(ctx) if "champion" in ctx.attempt.inputs else None,
+        carrying=taken and taken.beside(ctx.lake, grouped.pack),
+        earlier=() if ctx.attempt.options.get("force") else earlier_places(ctx.lake, ctx.attempt, "train", place),
     )
     results = run_buckets(ctx, "train", place, work, BucketTask)
     header = pack.make_header(
@@ -58,6 +59,7 @@ def train(ctx: Context) -> StepResult:
     )
     counts: Counter[str] = sum((Counter(result.facts["counts"]) for result in results), Counter())
     chosen: Counter[str] = sum((Counter(result.facts["candidates"]) for result in results), Counter())
+    carried = sum(result.facts["carried"] for result in results)
     if sum(counts.values()) != rows.facts["partitions"]:
         raise DataError(
             f"fleet {ctx.spec.name!r}, train of {ctx.interval}: {sum(counts.values())} model rows for "
@@ -76,6 +78,9 @@ def train(ctx: Context) -> StepResult:
             "candidates": dict(chosen),
             **_summary(ctx, header),
             **_counts(counts),
+            **({} if taken is None else {"carried": carried}),
+            "refitted_because": refitted_because,
+            "way": carrying.way(ctx, settled, carried=carried),
             "warning": _warning(header, counts, ctx),
         },
     )
@@ -85,18 +90,21 @@ def _warning(header: pack.PackHeader, counts: Counter[str], ctx: Context) -> str
     """What an author should see at once: nothing was trained, and what was said of the first partition."""
     if counts.get("trained"):
         return None
-    index = pack.Pack(header, ctx.lake.open_input).index(["partition", "reason", "message"])
-    first = next((row for row in index.to_pylist() if row["reason"]), None)
-    return "no model was trained" + (
-        "" if first is None else f"; {first['partition']}: {first['reason']}: {first['message']}"
-    )
+    for batch in index_batches(pack.Pack(header, ctx.lake.open_input), ["partition", "reason", "message"]):
+        for row in batch.filter(batch.column("reason").is_valid()).slice(0, 1).to_pylist():
+            return f"no model was trained; {row['partition']}: {row['reason']}: {row['message']}"
+    return "no model was trained"
 
 
-def _groups(ctx: Context, settled: training.TrainingPlan, key_fields: tuple[pa.Field, ...]) -> training.GroupFiles:
+def _groups(
+    ctx: Context, settled: training.TrainingPlan, key_fields: tuple[pa.Field, ...], taken: training.Carrying | None
+) -> training.GroupFiles:
     """Fit the models over many partitions that partitions fall back on, or that compete in them."""
     rows = ctx.step("dataset")
     place = BucketPlace.of(ctx.attempt, "groups", fingerprint=ctx.fingerprint, buckets=rows.facts["buckets"])
-    return training.train_groups(ctx.spark, ctx.lake, place, settled, key_fields, rows.files["rows"], ctx.progress)
+    return training.train_groups(
+        ctx.spark, ctx.lake, place, settled, key_fields, rows.files["rows"], ctx.progress, carrying=taken
+    )
 
 
 def plan(ctx: Context) -> training.TrainingPlan:
@@ -130,6 +138,7 @@ def train_fingerprint(ctx: Context) -> Json:
         "plan": [*settled.content(), ctx.attempt.code_version],
         "champion": (ctx.attempt.inputs.get("champion") or {}).get("digest"),
         "interval": ctx.interval,
+        "carried": carrying.content(ctx.attempt.inputs),
         "format": pack.FORMAT,
     }
 
@@ -146,19 +155,19 @@ def register(ctx: Context) -> StepResult:
     """Log the training in the staging registry, as one run and one version, and its model rows in the warehouse."""
     trained = ctx.step("train")
     opened = open_pack(ctx.lake, trained.files[HEADER][0])
-    index = opened.index()
     with tempfile.TemporaryDirectory(prefix="modelfleet-pack-") as temporary:
         folder, docs = Path(temporary) / "pack", Path(temporary) / "docs"
-        pack.copy_to_folder(ctx.lake, opened.header, folder)
+        pack_folder(ctx.lake, opened.header, folder)
         version = registry.log_training(
             release(ctx, opened.header, trained.facts),
             pack_model(ctx.spec, opened.header, folder),
             spec=ctx.spec.model_dump(mode="json"),
-            models=index,
+            models=partial(index_batches, pack.Pack.in_folder(folder)),
             metrics=plan(ctx).metrics,
             data_docs=docs if _copy_docs(ctx, docs) else None,
         )
     made_by, own = ctx.maker("train").id, plan(ctx).own_metrics
+    index = index_batches(opened)
     ctx.warehouse.load_models(ctx.spec.name, ctx.interval, made_by, index, version=version.version, own_metrics=own)
     record_done(ctx, status="committed", rows=ctx.step("dataset").facts["rows"], counts=trained.facts)
     return StepResult({}, opened.header.digest, {**trained.facts, "version": version.version, "run_id": version.run_id})
@@ -233,7 +242,8 @@ def _summary(ctx: Context, header: pack.PackHeader) -> Json:
     metric = settled.metrics[0] if settled.forecast is None else settled.select_by
     wanted = ["status", "reason", metric, f"baseline_{metric}", "window_start", "window_end"]
     index: pa.Table = pack.Pack(header, ctx.lake.open_input).index(wanted)
-    reasons = Counter(reason for reason in index.column("reason").to_pylist() if reason)
+    counted = pc.value_counts(index.column("reason").drop_null()).to_pylist()
+    reasons = Counter({found["values"]: found["counts"] for found in counted})
     trained = index.filter(pc.equal(index.column("status"), "trained"))
     return {
         "reasons": dict(reasons.most_common(10)),

@@ -12,24 +12,30 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from modelfleet import keys, modelcode, pack, slices
+from modelfleet import guard, keys, modelcode, pack, slices
 from modelfleet.dataset import read_bucket
 from modelfleet.errors import CorruptionError
 from modelfleet.forecast_model import ForecastModel
 from modelfleet.group_models import GroupModels
+from modelfleet.guard import Limits
 from modelfleet.lake.buckets import BucketPlace, BucketResult, BucketTask, finish
 from modelfleet.lake.store import FileEntry, Lake
 from modelfleet.matrices import Bucket, Inputs
-from modelfleet.prediction import NoModelError, Predicted, dump
+from modelfleet.prediction import NoModelError, Predicted, Reason, dump
 from modelfleet.shared_model import SharedModel
 from modelfleet.slices import wall_moment
-from modelfleet.training import groups
+from modelfleet.training import checkpoints, groups
+from modelfleet.training.carrying import Carrying, in_order, without
+from modelfleet.training.champions import Champions
+from modelfleet.training.checkpoints import Checkpoints
 from modelfleet.training.groups import TrainedGroups
 from modelfleet.training.plan import ChampionStatus, TrainingPlan, author_code
 from modelfleet.training.sample import Sample
@@ -45,18 +51,20 @@ if TYPE_CHECKING:
 class BucketTrainer:
     """Fits the partitions of a bucket one after the other.
 
-    :ivar champions: the champion fleet's pack rows of the bucket, with models, by key.
+    :ivar champions: the champion fleet's pack rows of the bucket, with models, by key; see `Champions`.
     :ivar champion_inputs: how the matrices of the champion's models are made, by their id.
     :ivar champion_groups: the champion fleet's models over many partitions.
     :ivar groups: this training's models over many partitions.
+    :ivar limits: of one partition, which then is fitted in a guarded process; None: in this one, without any.
     """
 
     plan: TrainingPlan
     codes: Mapping[str, modelcode.ModelCode]
-    champions: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    champions: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     champion_inputs: Mapping[str, Inputs] = field(default_factory=dict)
     champion_groups: GroupModels = field(default_factory=GroupModels)
     groups: TrainedGroups = field(default_factory=TrainedGroups)
+    limits: Limits | None = None
 
     def rows(self, bucket: pa.Table, key_fields: Sequence[pa.Field]) -> pa.Table:
         """One pack row per partition of the bucket, in its order."""
@@ -65,22 +73,59 @@ class BucketTrainer:
         hashes = slices.row_hashes(bucket)
         context = (*self.plan.columns.keys, self.plan.columns.time)
         shared = Bucket(bucket, self.plan.columns.time, context)
-        listed = []
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            for position, (_, start, end) in enumerate(shared.bounds):
-                row = self.partition(shared, position)
-                row["fingerprint"] = slices.fingerprint(hashes[start:end])
-                listed.append(row)
+            listed = self._fitted(shared)
+        for row, (_, start, end) in zip(listed, shared.bounds, strict=True):
+            row["fingerprint"] = slices.fingerprint(hashes[start:end])
         return pa.Table.from_pylist(listed, schema=pack.row_schema(key_fields, self.plan.metrics))
 
-    def partition(self, bucket: Bucket, position: int) -> dict[str, Any]:
-        """The pack row of one partition."""
+    def _fitted(self, bucket: Bucket) -> list[dict[str, Any]]:
+        """The pack row of each partition."""
+        if self.limits is None:
+            return [self.partition(bucket, position) for position in range(len(bucket.bounds))]
+        self._prepare(bucket)
+        listed, began = [], time.perf_counter()
+        with closing(guard.each(partial(self._guarded, bucket), len(bucket.bounds), self.limits)) as outcomes:
+            for position, made in enumerate(outcomes):
+                took = time.perf_counter() - began
+                listed.append(self._broken(bucket, position, made, took) if isinstance(made, guard.Broken) else made)
+                began = time.perf_counter()
+        return listed
+
+    def _prepare(self, bucket: Bucket) -> None:
+        """Make what partitions share, and read what they may need: a fork must not use this process's connections."""
+        plan = self.plan
+        met = self.champion_inputs.values() if self.champions else ()
+        bucket.prepare((plan.inputs, *met), plan.aheads)
+        if self.groups.rows:
+            bucket.prepare((plan.shared_inputs,), plan.aheads)
+        if any(modelcode.is_forecaster(code.build(**code.params)) for code in self.codes.values()):
+            bucket.prepare((plan.inputs,), (1,))
+        if self.champions:
+            self.champion_groups.fetch()
+
+    def _guarded(self, bucket: Bucket, position: int) -> dict[str, Any]:
+        row = self.partition(bucket, position)
+        if row.get("reason") == Reason.MEMORY_EXCEEDED:
+            raise MemoryError(row["message"])  # the guard knows the limit
+        return row
+
+    def _broken(self, bucket: Bucket, position: int, broken: guard.Broken, seconds: float) -> dict[str, Any]:
+        """The pack row of a partition whose process was broken: what is known without the author's code."""
+        row = self._begun(bucket, position)
+        with suppress(NoModelError):
+            row |= self._describe(self.sample(bucket, position))
+        row |= {"status": "failed", "reason": str(broken.reason), "message": broken.message, "fit_seconds": seconds}
+        return row | {"serves": self._otherwise(row)}
+
+    def _begun(self, bucket: Bucket, position: int) -> dict[str, Any]:
+        """What is known of a partition before it is looked at."""
         key, start, end = bucket.bounds[position]
-        row: dict[str, Any] = {
+        return {
             pack.HASH: keys.hash_of(key),
             "partition": key,
-            **{name: bucket.rows.column(name)[start].as_py() for name in self.plan.columns.keys},
+            **{name: bucket.leading(name)[position] for name in self.plan.columns.keys},
             "trained_interval": self.plan.interval,
             "trained_attempt": self.plan.attempt,
             "baseline_status": "none",
@@ -88,6 +133,10 @@ class BucketTrainer:
             "champion_status": ChampionStatus.NONE if key not in self.champions else ChampionStatus.NOT_COMPARABLE,
             "n_rows": end - start,
         }
+
+    def partition(self, bucket: Bucket, position: int) -> dict[str, Any]:
+        """The pack row of one partition, fitted in this process."""
+        row = self._begun(bucket, position)
         began = time.perf_counter()
         sample = self.sample(bucket, position)
         try:
@@ -114,9 +163,9 @@ class BucketTrainer:
 
     def _describe(self, sample: Sample) -> dict[str, Any]:
         y = sample.y
-        valid = int((~np.isnan(y)).sum())
+        valid = len(y) - int(np.count_nonzero(np.isnan(y)))
         return {
-            "n_null_target": sample.whole.num_rows - valid,
+            "n_null_target": sample.n_rows - valid,
             "n_train": sample.train_rows,
             "n_test": sample.test_rows,
             "window_start": _moment(sample.times[0]) if len(y) else None,
@@ -137,7 +186,10 @@ class BucketTrainer:
             "shared": _reference(model),
         }
         if sample.test_rows:
-            row |= self._measured(sample, best) | self._fallback(sample, row) | self._champion(sample)
+            row |= _measured(sample, best)
+            baseline = sample.measure(sample.baseline(0), 0)
+            row |= {"baseline_status": "compared", **_prefixed("baseline", baseline)}
+            row |= self._fallback(sample, row, baseline) | self._champion(sample)
         row[pack.MODEL], row["model_digest"] = dump(model)
 
     def _final(self, sample: Sample, trials: Sequence[Trial]) -> tuple[Trial, Any]:
@@ -162,13 +214,7 @@ class BucketTrainer:
         assert first is not None
         raise first
 
-    def _measured(self, sample: Sample, best: Trial) -> dict[str, Any]:
-        """The chosen candidate's metrics on the holdout, and the baseline's."""
-        row: dict[str, Any] = dict(sample.measure(on_holdout(sample, best), 0))
-        row["baseline_status"] = "compared"
-        return row | _prefixed("baseline", sample.measure(sample.baseline(0), 0))
-
-    def _fallback(self, sample: Sample, row: Mapping[str, Any]) -> dict[str, Any]:
+    def _fallback(self, sample: Sample, row: Mapping[str, Any], baseline: Mapping[str, float]) -> dict[str, Any]:
         """The model that would serve if the partition had none: the first coarser level's, else the baseline."""
         for level in self.plan.levels:
             found = self.groups.of(level, row, 0)
@@ -179,7 +225,7 @@ class BucketTrainer:
                 return {"fallback_status": level, **_prefixed("fallback", sample.measure(predicted, 0))}
             except NoModelError:
                 continue
-        return {"fallback_status": "baseline", **_prefixed("fallback", sample.measure(sample.baseline(0), 0))}
+        return {"fallback_status": "baseline", **_prefixed("fallback", baseline)}
 
     def _champion(self, sample: Sample) -> dict[str, Any]:
         """The champion on the same holdout rows; where it was trained on any of them, the metrics of its own training."""
@@ -188,12 +234,12 @@ class BucketTrainer:
             return {}
         stored = _stored(champion, self.plan)
         _, start, _ = sample.span(0)
-        kind = sample.whole.schema.field(self.plan.columns.time).type
+        kind = sample.bucket.time_type
         seen = champion["window_end"]
         if seen is None or wall_moment(kind, _as_written(seen, kind)) >= sample.times[start]:
             return stored
         inputs = self.champion_inputs.get(champion["features"])
-        if inputs is None or not set(inputs.needs) <= set(sample.whole.column_names):
+        if inputs is None or not sample.bucket.columns.issuperset(inputs.needs):
             # The spec has dropped a column it needs: it can't be judged here, and would block every promotion.
             return stored
         try:
@@ -223,6 +269,12 @@ def on_holdout(sample: Sample, trial: Trial) -> Predicted:
         model = sample.with_residuals(trial.models[0], trial, range(1, sample.folds))
         return sample.predict(trial.learner, model, 0)
     return predicted
+
+
+def _measured(sample: Sample, best: Trial) -> Mapping[str, float]:
+    """The chosen candidate's metrics on the holdout."""
+    predicted = on_holdout(sample, best)
+    return best.measured[0] if predicted is best.predicted[0] else sample.measure(predicted, 0)
 
 
 def _reference(model: Any) -> str | None:
@@ -265,29 +317,49 @@ class BucketWork:
     champion: pack.Pack | None
     groups: tuple[FileEntry, ...] = ()
     """The files of this training's models over many partitions."""
+    carrying: Carrying | None = None
+    """What is taken from an earlier training."""
+    earlier: tuple[BucketPlace, ...] = ()
+    """Where attempts before this one may have left checkpoints."""
+    checkpoint_seconds: float = checkpoints.SECONDS
 
     def __call__(self, task: BucketTask) -> BucketResult:
-        """Fit one bucket and write its file of the pack."""
-        low, high = keys.bucket_range(task.bucket, self.place.buckets)
-        rows, champion = read_bucket(self.lake, task.rows), self.champion
-        served = None if champion is None else champion.groups()
-        trainer = BucketTrainer(
-            self.plan,
-            author_code(self.plan),
-            {} if champion is None else _with_models(champion.rows(low, high)),
-            {} if champion is None else champion.header.all_inputs,
-            GroupModels.of([] if served is None else served.to_pylist()),
-            groups.read(self.lake, self.plan, self.groups, rows),
-        )
-        trained = trainer.rows(rows, self.key_fields)
+        """Fit one bucket and write its file of the pack; what was fitted or is carried over is not fitted again."""
+        hashes = keys.bucket_range(task.bucket, self.place.buckets)
+        rows, schema = read_bucket(self.lake, task.rows), pack.row_schema(self.key_fields, self.plan.metrics)
+        champion = None if self.champion is None else self.champion.rows(*hashes)
+        saved = Checkpoints(self.lake, self.place, task.bucket, self.earlier, self.checkpoint_seconds)
+        parts, carried = saved.found(), schema.empty_table()
+        if self.carrying is not None:
+            carried = self.carrying.rows(rows, hashes, champion, schema)
+        rest = without(rows, [carried, *parts])
+        if rest.num_rows:
+            parts += self._fit(rest, champion, saved)
+        trained = in_order(rows, [carried, *parts], schema)
         entry = pack.write_rows(
             self.lake, self.place.file("pack", task.bucket, secrets.token_hex(4), "parquet"), trained
         )
         counts = Counter(trained.column("status").to_pylist())
         chosen = Counter(name for name in trained.column("candidate").to_pylist() if name)
-        facts = {"digest": pack.content_digest(trained), "counts": dict(counts), "candidates": dict(chosen)}
-        return finish(self.lake, self.place, BucketResult(task.bucket, {"pack": entry}, facts))
+        facts = {
+            "digest": pack.content_digest(trained),
+            "counts": dict(counts),
+            "candidates": dict(chosen),
+            "carried": carried.num_rows,
+        }
+        made = finish(self.lake, self.place, BucketResult(task.bucket, {"pack": entry}, facts))
+        saved.forget()
+        return made
 
-
-def _with_models(rows: pa.Table) -> dict[str, dict[str, Any]]:
-    return {row["partition"]: row for row in rows.to_pylist() if row["serves"] == "model"}
+    def _fit(self, rows: pa.Table, champion: pa.Table | None, saved: Checkpoints) -> list[pa.Table]:
+        """The pack rows of some partitions of a bucket, fitted now."""
+        trainer = BucketTrainer(
+            self.plan,
+            author_code(self.plan),
+            {} if champion is None else Champions(champion, self.plan.metrics),
+            {} if self.champion is None else self.champion.header.all_inputs,
+            GroupModels() if self.champion is None else GroupModels.opened(self.champion),
+            groups.read(self.lake, self.plan, self.groups, rows),
+            Limits.of(self.plan.per_model),
+        )
+        return list(saved.fit(rows, lambda piece: trainer.rows(piece, self.key_fields)))

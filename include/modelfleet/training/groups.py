@@ -7,30 +7,22 @@ fitted on whole partitions of it, those of the smallest hashes.
 from __future__ import annotations
 
 import secrets
-import time
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from modelfleet import dataset, engine, keys, modelcode, pack, slices
-from modelfleet.errors import ModelCodeError
-from modelfleet.forecast_model import ForecastModel, residuals_of
+from modelfleet import dataset, engine, keys, pack, slices
+from modelfleet.forecast_model import ForecastModel
 from modelfleet.group_models import CANDIDATE, FLEET, group_of
 from modelfleet.lake.buckets import BucketPlace
-from modelfleet.matrices import Bucket
-from modelfleet.prediction import NoModelError, Reason, dump
+from modelfleet.prediction import NoModelError, Reason
 from modelfleet.shared_model import SharedModel
-from modelfleet.training.panel import PanelSample
-from modelfleet.training.plan import TrainingPlan, author_code
-from modelfleet.training.sample import Sample
-from modelfleet.training.selection import Trial, compete, trials_text
-from modelfleet.training.series import SeriesSample
-from modelfleet.training.tabular import TabularSample
+from modelfleet.training.group_fitting import FINAL, fit_group, folds_table
+from modelfleet.training.plan import TrainingPlan
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -38,10 +30,9 @@ if TYPE_CHECKING:
 
     from modelfleet.lake.store import FileEntry, Lake
     from modelfleet.spec import Learner
+    from modelfleet.training.carrying import Carrying
 
 MAX_ROWS = 1_000_000
-FINAL = -1
-"""The number that stands for all rows, where others count folds."""
 
 
 @dataclass(frozen=True)
@@ -108,11 +99,14 @@ def train(
     key_fields: tuple[pa.Field, ...],
     rows: Sequence[FileEntry],
     progress: engine.Progress | None = None,
+    *,
+    carrying: Carrying | None = None,
 ) -> GroupFiles:
     """Fit the groups of every level.
 
     :param place: where the groups' files go; its buckets are those of the groups' keys.
     :param rows: the dataset's buckets.
+    :param carrying: what is taken from an earlier training.
     """
     levels = wanted(plan)
     if not levels:
@@ -124,7 +118,7 @@ def train(
         listed = [found[level] for found in fragments if level in found]
         present = sorted({bucket for fragment in listed for bucket in fragment.buckets})
         tasks += [(level, bucket, tuple(f.part(bucket) for f in listed if bucket in f.buckets)) for bucket in present]
-    work = partial(_fit_bucket, lake, place, plan, key_fields)
+    work = partial(_fit_bucket, lake, place, plan, key_fields, carrying)
     made = engine.fan_out(spark, work, tasks, label="groups", progress=progress)
     for fragment in (fragment for found in fragments for fragment in found.values()):
         lake.fs.delete_file(fragment.path)
@@ -176,6 +170,7 @@ def _fit_bucket(
     place: BucketPlace,
     plan: TrainingPlan,
     key_fields: tuple[pa.Field, ...],
+    carrying: Carrying | None,
     task: tuple[str, int, tuple[dataset.Part, ...]],
 ) -> tuple[FileEntry, FileEntry, str]:
     """Fit the groups of one level whose keys hash into one bucket."""
@@ -187,15 +182,21 @@ def _fit_bucket(
     final, folds = [], []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for group, rows in _groups(table, level):
-            trained, of_folds = _fit_group(plan, level, group, _sampled(rows))
-            final += trained
+        groups = _groups(table, level)
+        names = [learner.name for learner in plan.learners] if level == CANDIDATE else [group for group, _ in groups]
+        earlier = {} if carrying is None else carrying.groups(lake, level, names, plan)
+        for group, rows in groups:
+            sampled = _sampled(rows)
+            fingerprint = slices.fingerprint(slices.row_hashes(sampled))
+            taken = earlier.get(fingerprint)
+            trained, of_folds = (taken.rows, taken.folds) if taken else fit_group(plan, level, group, sampled)
+            final += [{**row, "fingerprint": fingerprint} for row in trained]
             folds += of_folds
     packed = pa.Table.from_pylist(final, schema=pack.row_schema(key_fields, plan.metrics))
     token = secrets.token_hex(4)
     entries = (
         pack.write_rows(lake, place.file(f"groups-{level}", bucket, token, "parquet"), packed),
-        pack.write_rows(lake, place.file(f"folds-{level}", bucket, token, "parquet"), _folds_table(folds)),
+        pack.write_rows(lake, place.file(f"folds-{level}", bucket, token, "parquet"), folds_table(folds)),
     )
     return (*entries, pack.content_digest(packed))
 
@@ -233,145 +234,3 @@ def _sampled(rows: pa.Table) -> pa.Table:
         return rows
     ends = [end for _, _, end in slices.bounds(rows)]
     return rows.slice(0, max([end for end in ends if end <= MAX_ROWS], default=ends[0]))
-
-
-def _fit_group(
-    plan: TrainingPlan, level: str, group: str, rows: pa.Table
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The rows for the pack, and those of the folds, of one group; a row each of the candidates at level `candidate`."""
-    codes = author_code(plan)
-    bucket = Bucket(rows, plan.columns.time, (*plan.columns.keys, plan.columns.time))
-    kind = TabularSample if plan.forecast is None else SeriesSample
-    members = [
-        kind(key, bucket, position, plan, codes, _no_shared) for position, (key, _, _) in enumerate(bucket.bounds)
-    ]
-    members = [member for member in members if _usable(member)]
-    if level != CANDIDATE:
-        usual = tuple(learner for learner in plan.learners if _spans(codes[learner.name]))
-        return _fit_one(plan, level, group, members, usual, every_fold=False)
-    made: tuple[list[dict[str, Any]], list[dict[str, Any]]] = ([], [])
-    for learner in plan.learners:
-        if learner.scope == "fleet":
-            if not _spans(codes[learner.name]):
-                raise ModelCodeError(
-                    f"fleet {plan.columns.fleet!r}: candidate {learner.name!r} of scope 'fleet' is a forecaster, "
-                    "which is fitted on one series",
-                    hint="give it scope='partition', or an estimator in its place",
-                )
-            final, folds = _fit_one(plan, level, learner.name, members, (learner,), every_fold=True)
-            made[0].extend(final)
-            made[1].extend(folds)
-    return made
-
-
-def _spans(code: modelcode.ModelCode) -> bool:
-    """Whether a candidate can be fitted on many series: forecasters can't."""
-    return not modelcode.is_forecaster(code.build(**code.params))
-
-
-def _usable(member: Sample) -> bool:
-    """Whether a partition's rows are sound; that they are few or constant does not matter here."""
-    try:
-        _ = member.weights  # one that can't be used fails the partition alone
-        member.check()
-    except NoModelError as stop:
-        # Of few rows it was not looked at whether they are sound.
-        return stop.status == "skipped" and len(member.y) > 0 and member.broken is None
-    return True
-
-
-def _no_shared(name: str, fold: int | None) -> Any:
-    raise AssertionError("groups are fitted before what is shared is known")
-
-
-def _fit_one(
-    plan: TrainingPlan,
-    level: str,
-    group: str,
-    members: Sequence[Sample],
-    learners: Sequence[Learner],
-    *,
-    every_fold: bool,
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    row: dict[str, Any] = {
-        pack.HASH: keys.hash_of(group),
-        "partition": group,
-        "level": level,
-        "trained_interval": plan.interval,
-        "trained_attempt": plan.attempt,
-        "baseline_status": "none",
-        "fallback_status": "none",
-        "champion_status": "none",
-        "n_rows": sum(member.whole.num_rows for member in members),
-        "features": plan.shared_inputs.id,
-        "serves": "none",
-    }
-    began = time.perf_counter()
-    folds: list[dict[str, Any]] = []
-    try:
-        if not members or not learners:
-            raise NoModelError("skipped", Reason.TOO_FEW_ROWS, "no partition or no estimator to fit over several")
-        sample = PanelSample(group, members, plan)
-        keep = sample.folds if every_fold else 1
-        trials = compete(sample, learners, metric=plan.select_by, keep=keep)
-        row |= _described(sample, trials)
-        model = sample.fit(trials[0].learner, None) if plan.refit else trials[0].models[0]
-        if plan.forecast is not None:
-            model = ForecastModel(model.fitted, residuals_of(sample.errors(trials[0]), plan.forecast))
-        row[pack.MODEL], row["model_digest"] = dump(model)
-        row |= {"status": "trained", "serves": "model"}
-        folds = [_fold_row(level, group, trials[0], fold, *dump(made)) for fold, made in trials[0].models.items()]
-        folds.append(_fold_row(level, group, trials[0], FINAL, row[pack.MODEL], row["model_digest"]))
-    except NoModelError as stop:
-        row |= {"status": stop.status, "reason": str(stop.reason), "message": stop.message}
-        folds = [{**_NOTHING, "level": level, "partition": group, "fold": FINAL, "message": stop.message}]
-    row["fit_seconds"] = time.perf_counter() - began
-    return [row], folds
-
-
-def _described(sample: PanelSample, trials: Sequence[Trial]) -> dict[str, Any]:
-    best = trials[0]
-    n_train, n_test = sample.rows(0)
-    start, end = sample.window
-    measured = sample.measure(best.predicted[0], 0) if n_test else {}
-    naive = sample.measure(sample.baseline(0), 0) if n_test else {}
-    status = "compared" if n_test else "none"
-    return {
-        "candidate": best.learner.name,
-        "code": best.learner.path,
-        "candidates": trials_text(trials),
-        "n_folds": len(best.scores),
-        "n_train": n_train,
-        "n_test": n_test,
-        "window_start": start.astype("datetime64[us]").item().replace(tzinfo=UTC),
-        "window_end": end.astype("datetime64[us]").item().replace(tzinfo=UTC),
-        **measured,
-        "baseline_status": status,
-        **{f"baseline_{name}": value for name, value in naive.items()},
-        # What serves where the gate refuses it, so that rules over `fallback` hold for groups too.
-        "fallback_status": "baseline" if n_test else "none",
-        **{f"fallback_{name}": value for name, value in naive.items()},
-    }
-
-
-def _fold_row(level: str, group: str, trial: Trial, fold: int, model: bytes, digest: str) -> dict[str, Any]:
-    return {
-        "level": level,
-        "partition": group,
-        "candidate": trial.learner.name,
-        "fold": fold,
-        "message": None,
-        "model_digest": digest,
-        "model": model,
-    }
-
-
-_NOTHING = dict.fromkeys(("candidate", "model", "model_digest"))
-
-
-def _folds_table(rows: list[dict[str, Any]]) -> pa.Table:
-    import pyarrow as pa
-
-    text = ("level", "partition", "candidate", "message", "model_digest")
-    fields = [*((name, pa.string()) for name in text), ("fold", pa.int64()), ("model", pa.binary())]
-    return pa.Table.from_pylist(rows, schema=pa.schema(fields))

@@ -16,7 +16,7 @@ from modelfleet.spec.training import HOLDOUT
 
 if TYPE_CHECKING:
     from modelfleet.dataset import Columns
-    from modelfleet.spec import FleetSpec, Learner
+    from modelfleet.spec import FleetSpec, Learner, Limits
 
 
 class ChampionStatus(StrEnum):
@@ -24,6 +24,8 @@ class ChampionStatus(StrEnum):
 
     NONE = "none"
     COMPARED = "compared"
+    SAME = "same"
+    """It is this very model, carried over: its metrics are this one's."""
     STORED = "stored"
     """It was trained on the holdout, or can't be run on it: its metrics are those of its own training."""
     NOT_COMPARABLE = "not_comparable"
@@ -69,6 +71,8 @@ class TrainingPlan:
     attempt: str
     same_code: bool = True
     """Whether the champion's models were trained with the author's code as it is now."""
+    per_model: Limits | None = None
+    """What one model may use; it makes no other model."""
 
     @classmethod
     def of(
@@ -110,7 +114,13 @@ class TrainingPlan:
             interval=interval,
             attempt=attempt,
             same_code=same_code,
+            per_model=training.per_model,
         )
+
+    @property
+    def aheads(self) -> tuple[int, ...]:
+        """How far ahead its matrices look."""
+        return (1,) if self.forecast is None else self.forecast.aheads
 
     @property
     def cutoff(self) -> datetime:
@@ -128,6 +138,11 @@ class TrainingPlan:
             [*self.metrics],
             [*self.levels],
         ]
+
+    def way(self) -> list[Any]:
+        """The part of `content` that depends on neither the data nor the interval: another one makes other models."""
+        learners, problem, _, _, *others = self.content()
+        return [learners, problem, *others]
 
 
 def author_code(plan: TrainingPlan) -> dict[str, modelcode.ModelCode]:

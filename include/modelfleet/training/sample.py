@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from modelfleet import metrics, modelcode
+from modelfleet import keys, metrics, modelcode
 from modelfleet.errors import ModelCodeError
 from modelfleet.matrices import Bucket, Inputs
-from modelfleet.prediction import NoModelError, Predicted, Reason, raised
-from modelfleet.slices import wall_times
+from modelfleet.prediction import NoModelError, Predicted, Reason, failed, raised
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -42,10 +41,22 @@ class Sample(ABC):
     def _matrices(self) -> dict[tuple[str, str, int], Matrix]:
         return {}
 
+    def __post_init__(self) -> None:
+        _, self.start, self.end = self.bucket.bounds[self.position]
+
     @cached_property
-    def whole(self) -> pa.Table:
-        """All rows of the partition, in time order."""
-        return self.bucket.part(self.position)
+    def seed(self) -> int:
+        """The random state of its models."""
+        return keys.seed_of(self.key)
+
+    @property
+    def n_rows(self) -> int:
+        """How many rows the partition has, those without a target among them."""
+        return self.end - self.start
+
+    @abstractmethod
+    def with_target(self, values: np.ndarray) -> np.ndarray:
+        """Of an array over the rows of the bucket, the values of those rows of the partition that have a target."""
 
     @property
     @abstractmethod
@@ -60,7 +71,7 @@ class Sample(ABC):
     @cached_property
     def times(self) -> np.ndarray:
         """When those rows happened; datetime64[us]."""
-        return wall_times(self.table.column(self.plan.columns.time))
+        return self.with_target(self.bucket.times)
 
     @property
     @abstractmethod
@@ -123,7 +134,7 @@ class Sample(ABC):
         """
         if self.plan.weight is None:
             return None
-        return checked_weights(modelcode.numbers(self.table.column(self.plan.weight)), self.plan)
+        return checked_weights(self.with_target(self.bucket.numbers(self.plan.weight)), self.plan)
 
     def matrix(self, inputs: Inputs, code: ModelCode, ahead: int = 1) -> Matrix:
         """The matrix of all rows of the partition.
@@ -141,7 +152,7 @@ class Sample(ABC):
         except ModelCodeError as exc:
             raise NoModelError("failed", Reason.FEATURES_RAISED, exc.message) from exc
         except (Exception, SystemExit) as exc:
-            raise NoModelError("failed", Reason.FEATURES_RAISED, raised(exc)) from exc
+            raise failed(Reason.FEATURES_RAISED, exc) from exc
 
     def measure(self, predicted: Predicted, fold: int) -> dict[str, float]:
         """The metrics of a prediction of a fold's rows, the author's own among them; NaN where it has no rows."""
@@ -196,7 +207,7 @@ def constant(y: np.ndarray, rows: int) -> None:
 
 def bad_target(y: np.ndarray, problem: str) -> str | None:
     """What is wrong with the targets, which then have no baseline either."""
-    if problem == "classification" and not np.isin(y, (0.0, 1.0)).all():
+    if problem == "classification" and not ((y == 0.0) | (y == 1.0)).all():
         return "a classification target is bool, or 0 and 1"
     with np.errstate(over="ignore"):
         return None if np.isfinite(np.abs(y).sum()) else "the target holds infinity, or values too large to add up"
@@ -207,6 +218,8 @@ def warm_up(x: Matrix, inputs: Inputs, upto: int) -> int:
 
     :raises NoModelError: when no row before `upto` has them all.
     """
+    if inputs.recipe is None:
+        return 0
     young = inputs.young(modelcode.take(x, slice(0, upto)))
     if young == upto:
         told = f"no row of {upto} has all features that look back; the longest needs more rows before it"
@@ -222,4 +235,4 @@ def _own_metrics(
         given = code.metrics(truth, prediction, frame)
         return {name: float(given[name]) for name in names}
     except Exception as exc:
-        raise NoModelError("failed", Reason.METRICS_RAISED, f"metrics(): {raised(exc)}") from exc
+        raise failed(Reason.METRICS_RAISED, exc, f"metrics(): {raised(exc)}") from exc

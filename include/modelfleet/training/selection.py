@@ -18,6 +18,7 @@ from modelfleet.prediction import NoModelError, Predicted, Reason
 if TYPE_CHECKING:
     from modelfleet.spec import Learner
 
+_JSON = json.JSONEncoder(ensure_ascii=False)
 TIE = 1e-9
 """Scores that differ by less than this share are equal."""
 
@@ -54,6 +55,7 @@ class Trial:
     models: dict[int, Any] = field(default_factory=dict)
     """Fitted on the rows before a fold; of the first folds only, fold 0 always among them."""
     predicted: dict[int, Predicted] = field(default_factory=dict)
+    measured: dict[int, Mapping[str, float]] = field(default_factory=dict)
     scores: dict[int, float] = field(default_factory=dict)
     failures: dict[int, NoModelError] = field(default_factory=dict)
     seconds: float = 0.0
@@ -82,8 +84,9 @@ class Trial:
         try:
             model = sample.fit(self.learner, fold)
             made = sample.predict(self.learner, model, fold)
-            self.scores[fold] = float(sample.measure(made, fold)[metric])
-            self.predicted[fold] = made
+            measured = sample.measure(made, fold)
+            self.scores[fold] = float(measured[metric])
+            self.predicted[fold], self.measured[fold] = made, measured
             if fold < keep:
                 self.models[fold] = model
         except NoModelError as stop:
@@ -157,7 +160,7 @@ def _all_failed(trials: Sequence[Trial]) -> NoModelError:
 def trials_text(trials: Sequence[Trial]) -> str:
     """The column `candidates` of a model's row, in the order of the spec."""
     listed = sorted(trials, key=lambda trial: trial.position)
-    return json.dumps([trial.to_json() for trial in listed], ensure_ascii=False)
+    return _JSON.encode([trial.to_json() for trial in listed])
 
 
 def _number(value: float) -> float | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from modelfleet import keys, metrics, modelcode
+from modelfleet import metrics
 from modelfleet.forecast_model import ForecastModel, SeriesView, residuals_of
 from modelfleet.forecasting import naive, naive_quantiles
 from modelfleet.prediction import NoModelError, Predicted, Reason
@@ -36,12 +36,15 @@ class SeriesSample(Sample):
     @cached_property
     def y(self) -> np.ndarray:
         """The series; NaN where it has gaps, which `check` refuses."""
-        return modelcode.numbers(self.whole.column(self.problem.target))
+        return self.with_target(self.bucket.numbers(self.problem.target)).copy()
 
     @property
     def table(self) -> pa.Table:
         """Every row: gaps are filled, or there is no model."""
-        return self.whole
+        return self.bucket.part(self.position)
+
+    def with_target(self, values: np.ndarray) -> np.ndarray:
+        return values[self.start : self.end]
 
     @cached_property
     def weights(self) -> np.ndarray | None:
@@ -51,9 +54,8 @@ class SeriesSample(Sample):
         """
         if self.plan.weight is None:
             return None
-        return checked_weights(
-            np.nan_to_num(modelcode.numbers(self.table.column(self.plan.weight)), nan=0.0), self.plan
-        )
+        given = self.with_target(self.bucket.numbers(self.plan.weight))
+        return checked_weights(np.nan_to_num(given, nan=0.0), self.plan)
 
     def span(self, fold: int) -> tuple[int, int, int]:
         start = max(len(self.y) - (fold + 1) * self.problem.horizon, 0)
@@ -68,7 +70,7 @@ class SeriesSample(Sample):
     @cached_property
     def _unfit(self) -> str | None:
         """What making the series regular found wrong with it."""
-        return self.whole.column(PROBLEM)[0].as_py() if PROBLEM in self.whole.column_names else None
+        return self.bucket.rows.column(PROBLEM)[self.start].as_py() if PROBLEM in self.bucket.columns else None
 
     @cached_property
     def broken(self) -> str | None:
@@ -93,7 +95,7 @@ class SeriesSample(Sample):
         upto = len(self.y) if fold is None else self.span(fold)[0]
         code = self.codes[learner.name]
         view = self.view(self.plan.inputs, code)
-        return ForecastModel.fit(code, keys.seed_of(self.key), view, self.problem, upto=upto, weights=self.weights)
+        return ForecastModel.fit(code, self.seed, view, self.problem, upto=upto, weights=self.weights)
 
     def predict_with(self, model: Any, inputs: Inputs, code: ModelCode, fold: int) -> Predicted:
         _, start, _ = self.span(fold)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from modelfleet import baseline, keys, modelcode
+from modelfleet import baseline, modelcode
 from modelfleet.matrices import Inputs
 from modelfleet.prediction import NoModelError, Predicted, Reason, fit, predict
 from modelfleet.shared_model import unshared
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from modelfleet.modelcode import Matrix, ModelCode
     from modelfleet.spec import Learner
+    from modelfleet.training.plan import FoldSpan
 
 
 class TabularSample(Sample):
@@ -27,7 +28,7 @@ class TabularSample(Sample):
     @cached_property
     def _target(self) -> np.ndarray:
         assert self.plan.columns.target is not None
-        return modelcode.numbers(self.whole.column(self.plan.columns.target))
+        return self.bucket.numbers(self.plan.columns.target)[self.start : self.end]
 
     @cached_property
     def valid(self) -> np.ndarray:
@@ -35,22 +36,30 @@ class TabularSample(Sample):
         return ~np.isnan(self._target)
 
     @cached_property
+    def _all_valid(self) -> bool:
+        return bool(self.valid.all())
+
+    @cached_property
     def y(self) -> np.ndarray:
         """The targets there are."""
-        return self._target[self.valid]
+        return self._target.copy() if self._all_valid else self._target[self.valid]
 
     @cached_property
     def table(self) -> pa.Table:
         """The rows with a target."""
         import pyarrow as pa
 
-        return self.whole if self.valid.all() else self.whole.filter(pa.array(self.valid))
+        whole = self.bucket.part(self.position)
+        return whole if self._all_valid else whole.filter(pa.array(self.valid))
+
+    def with_target(self, values: np.ndarray) -> np.ndarray:
+        own = values[self.start : self.end]
+        return own if self._all_valid else own[self.valid]
 
     @cached_property
     def _spans(self) -> list[tuple[int, int, int]]:
-        kind = self.whole.schema.field(self.plan.columns.time).type
-        moments = [wall_moment(kind, m) for fold in self.plan.folds for m in (fold.fit_end, fold.start, fold.end)]
-        found = np.searchsorted(self.times, np.array(moments), side="left").tolist()
+        moments = _moments(self.plan.folds, self.bucket.time_type)
+        found = np.searchsorted(self.times, moments, side="left").tolist()
         spans = [tuple(found[n : n + 3]) for n in range(0, len(found), 3)]
         return [(a, b, len(self.y)) if n == 0 else (a, b, c) for n, (a, b, c) in enumerate(spans)]
 
@@ -81,10 +90,12 @@ class TabularSample(Sample):
         self._check_columns()
 
     def _check_columns(self) -> None:
-        head = self.table.slice(0, self.train_rows)
-        recipe = self.plan.inputs.recipe
-        columns = self.plan.inputs.columns if recipe is None else ()
-        empty = [name for name in columns if _null_count(head.column(name)) == self.train_rows]
+        columns = self.plan.inputs.columns if self.plan.inputs.recipe is None else ()
+        missing = self.bucket.missing(columns)[:, self.start : self.end]
+        if not missing[:, self.valid.argmax()].any():
+            return  # what the first row has is not missing in all
+        gone = np.flatnonzero(missing[:, self.valid][:, : self.train_rows].all(axis=1))
+        empty = [columns[place] for place in gone]
         if empty:
             told = f"null in all {self.train_rows} training rows: {', '.join(empty)}"
             raise NoModelError("skipped", Reason.ALL_NULL_FEATURE, told)
@@ -97,7 +108,7 @@ class TabularSample(Sample):
         x = self.usable(self.plan.inputs, code)
         begin = warm_up(x, self.plan.inputs, upto)
         weights = None if self.weights is None else self.weights[begin:upto]
-        build = partial(code.estimator, keys.seed_of(self.key))
+        build = partial(code.estimator, self.seed)
         return fit(build, modelcode.take(x, slice(begin, upto)), self.y[begin:upto], weights)
 
     def predict_with(self, model: Any, inputs: Inputs, code: ModelCode, fold: int) -> Predicted:
@@ -120,10 +131,10 @@ class TabularSample(Sample):
     def usable(self, inputs: Inputs, code: ModelCode) -> Matrix:
         """The matrix of the rows with a target, made from all rows."""
         x = self.matrix(inputs, code)
-        return x if self.valid.all() else modelcode.take(x, np.flatnonzero(self.valid))
+        return x if self._all_valid else modelcode.take(x, np.flatnonzero(self.valid))
 
 
-def _null_count(column: pa.ChunkedArray) -> int:
-    import pyarrow.compute as pc
-
-    return int(pc.sum(pc.is_null(column, nan_is_null=True)).as_py())
+@lru_cache(maxsize=16)
+def _moments(folds: tuple[FoldSpan, ...], kind: pa.DataType) -> np.ndarray:
+    """The three moments of each fold, as a time column of that type has them."""
+    return np.array([wall_moment(kind, moment) for fold in folds for moment in (fold.fit_end, fold.start, fold.end)])

@@ -1,8 +1,12 @@
 """Bulk loads: Arrow batches replace the rows of one attempt, in one transaction.
 
-PostgreSQL: ADBC's binary COPY, streamed. SQLite: the batches first fill a temporary table, which locks nothing, and are
-then copied at once, so that a slow source does not keep other writers waiting. (ADBC's SQLite driver is 1.8 times as
-quick, but brings a second SQLite library into the process: when one closes the file, the other's locks on it are gone.)
+PostgreSQL: ADBC's binary COPY, streamed. Indexes that are there while rows come cost as much as the COPY itself, so the rows
+of a `Load.apart` go to a table of their own, which is indexed when they are there and then made a child of the table
+(``INHERIT``): who reads the table sees its rows too, waits for nothing, and skips it when asking for another interval.
+
+SQLite: the batches first fill a temporary table, which locks nothing, and are then copied at once, so that a slow source
+does not keep other writers waiting. (ADBC's SQLite driver is 1.8 times as quick, but brings a second SQLite library into
+the process: when one closes the file, the other's locks on it are gone.)
 """
 
 from __future__ import annotations
@@ -14,12 +18,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
+from sqlalchemy import Table
 
 from modelfleet.errors import DataError, bounded
 from modelfleet.warehouse.database import Database
 from modelfleet.warehouse.kinds import DECIMAL, Kind, normal, sqlite_value, to_sqlite
 from modelfleet.warehouse.names import sql_name
 from modelfleet.warehouse.schema import ISSUES
+from modelfleet.warehouse.tables import create_indexes
 
 CHUNK_ROWS = 20_000
 Statement = tuple[str, tuple[object, ...]]
@@ -30,11 +37,12 @@ class Load:
     """Rows for `table`, with the columns `kinds`.
 
     Each column comes from `fixed` (one value for all rows), or from `batches` of Arrow schema `schema`, whose other
-    columns are left out; there it may have another name, told by `renamed`. No value of `required` may be null.
+    columns are left out; there it may have another name, told by `renamed`. No value of `required` may be null. Those of
+    `lenient` are texts of exceptions: a NUL character in one shall not fail the run, and is replaced.
     `count` and `failure` are known once the batches have been read.
 
-    The rows replace those whose columns equal `key`. With `issue` (columns of ``prediction_issues`` beside the key) that
-    is noted there.
+    The rows replace those whose columns equal `key`. `apart` is the table that they get for themselves on PostgreSQL. With
+    `issue` (columns of ``prediction_issues`` beside the key) that is noted there.
     """
 
     fleet: str
@@ -46,7 +54,9 @@ class Load:
     fixed: Mapping[str, object] = field(default_factory=dict)
     renamed: Mapping[str, str] = field(default_factory=dict)
     required: tuple[str, ...] = ()
+    lenient: tuple[str, ...] = ()
     issue: Mapping[str, object] | None = None
+    apart: Table | None = None
     count: int = 0
     failure: Exception | None = None
 
@@ -85,6 +95,8 @@ class Load:
         if target.name in self.fixed:
             return pa.repeat(pa.scalar(self.fixed[target.name], target.type), batch.num_rows)
         values, column = batch.column(self.source[target.name]), self.renamed.get(target.name, target.name)
+        if target.name in self.lenient:
+            values = pc.replace_substring(values.cast(pa.string()), "\0", "\ufffd")
         values = normal(values, self.kinds[target.name], column=column, fleet=self.fleet)
         if target.name in self.required and values.null_count:
             raise DataError(
@@ -133,15 +145,22 @@ def in_postgresql(database: Database, lock: str) -> Iterator[Any]:
 
 @contextmanager
 def in_sqlite(database: Database, load: Load) -> Iterator[sqlite3.Connection]:
-    """A write transaction, with the rows in the temporary table ``staged``."""
-    columns, kinds = ", ".join(sql_name(name) for name in load.kinds), tuple(load.kinds.values())
-    insert = f"INSERT INTO temp.staged VALUES ({', '.join('?' * len(kinds))})"
+    """A write transaction, with the rows in the temporary view ``staged``; what is the same in all is stored once."""
+    columns = {name: load.kinds[name] for name in load.source}
+    names = ", ".join(sql_name(name) for name in columns)
+    insert = f"INSERT INTO temp.given VALUES ({', '.join('?' * len(columns))})"
     with closing(database.engine.raw_connection()) as pooled:
         connection: sqlite3.Connection = pooled.driver_connection  # type: ignore[assignment]
-        connection.execute(f"CREATE TEMP TABLE staged AS SELECT {columns} FROM {sql_name(load.table)} LIMIT 0")
+        connection.execute(f"CREATE TEMP TABLE given AS SELECT {names} FROM {sql_name(load.table)} LIMIT 0")
+        fixed = {
+            name: connection.execute("SELECT quote(?)", (sqlite_value(value),)).fetchone()[0]
+            for name, value in load.fixed.items()
+        }
+        every = ", ".join(f"{fixed.get(name, sql_name(name))} AS {sql_name(name)}" for name in load.kinds)
+        connection.execute(f"CREATE TEMP VIEW staged AS SELECT {every} FROM temp.given")
         connection.execute("BEGIN")
         for batch in load.read():
-            lists = [to_sqlite(values, kind) for values, kind in zip(batch.columns, kinds, strict=True)]
+            lists = [to_sqlite(batch.column(name), kind) for name, kind in columns.items()]
             connection.executemany(insert, zip(*lists, strict=True))
         connection.execute("COMMIT")
         connection.execute("BEGIN IMMEDIATE")
@@ -153,9 +172,33 @@ def _into_postgresql(database: Database, load: Load) -> None:
     # Two who load the same attempt take turns: neither would see the other's rows to delete.
     with in_postgresql(database, "/".join((load.table, *load.key.values()))) as cursor:
         cursor.execute(*_delete(load.table, load.key, "${}"))
-        cursor.adbc_ingest(load.table, pa.RecordBatchReader.from_batches(load.target, load.read()), mode="append")
+        apart = load.apart if load.apart is not None and _may_stand(cursor, load.table, load.apart) else None
+        if apart is not None:
+            same = " AND ".join(f"{sql_name(name)} = {_literal(value)}" for name, value in load.key.items())
+            cursor.execute(f"CREATE TABLE {sql_name(apart.name)} (LIKE {sql_name(load.table)}, CHECK ({same}))")
+        into = load.table if apart is None else str(apart.name)
+        cursor.adbc_ingest(into, pa.RecordBatchReader.from_batches(load.target, load.read()), mode="append")
+        if apart is not None:
+            for index in create_indexes(apart):
+                cursor.execute(index)
+            cursor.execute(f"ALTER TABLE {sql_name(apart.name)} INHERIT {sql_name(load.table)}")
         for statement in _note(load, "${}"):
             cursor.execute(*statement)
+
+
+def _may_stand(cursor: Any, table: str, apart: Table) -> bool:
+    """Whether `apart` can be made and become a child of `table`: it is not there from an earlier load of the same attempt,
+    and the login may do so."""
+    query = (
+        "SELECT to_regclass($2) IS NULL AND has_schema_privilege(current_schema(), 'CREATE') "
+        "AND pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = to_regclass($1)"
+    )
+    cursor.execute(query, (sql_name(table), sql_name(str(apart.name))))
+    return bool(cursor.fetchone()[0])
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _into_sqlite(database: Database, load: Load) -> None:

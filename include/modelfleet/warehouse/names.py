@@ -80,6 +80,11 @@ def predictions_table(fleet: str) -> str:
     return identifier(f"{fleet}_predictions")
 
 
+def issue_table(fleet: str, interval: str, attempt: str) -> str:
+    """The table of one large issue of predictions, a child of `predictions_table` on PostgreSQL."""
+    return identifier(f"{fleet}_predictions_{interval}_{attempt}")
+
+
 def latest_view(fleet: str) -> str:
     """The view of each interval's latest predictions of `fleet`."""
     return identifier(f"{fleet}_predictions_latest")

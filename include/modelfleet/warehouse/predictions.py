@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -14,10 +15,13 @@ from modelfleet.warehouse import schema
 from modelfleet.warehouse.kinds import Kind, kind_of
 from modelfleet.warehouse.load import Load, replace
 from modelfleet.warehouse.merge import merge
-from modelfleet.warehouse.names import actuals_table, check_columns, predictions_table, quantile_of
+from modelfleet.warehouse.names import actuals_table, check_columns, issue_table, predictions_table, quantile_of
 from modelfleet.warehouse.read import Reader
 from modelfleet.warehouse.schema import ISSUED, OBSERVED
 from modelfleet.warehouse.views import View, of_fleet
+
+APART_ROWS = 500_000
+"""From how many rows on an issue gets a table of its own: a query locks all of them, and a server has some thousand locks."""
 
 
 class PredictionWriter(Reader):
@@ -34,6 +38,7 @@ class PredictionWriter(Reader):
         key_columns: Sequence[str],
         time_column: str,
         id_columns: Sequence[str] = (),
+        expected: int = 0,
     ) -> int:
         """Replace the predictions of an attempt by `batches`, streamed; gives their number (0 is an issue too).
 
@@ -41,6 +46,7 @@ class PredictionWriter(Reader):
         with a column ``step`` are forecasts, and may hold quantiles (``q10``, ``q2_5``). Other columns are left out. A
         column new to the fleet is added to its table, null for earlier rows.
 
+        :param expected: how many rows there will be, as far as that is known: many get a table of their own on PostgreSQL.
         :raises DataError: for a reserved or missing column, a changed type, a value a column can't hold.
         """
         _check_aware(issued_at=issued_at)
@@ -51,7 +57,8 @@ class PredictionWriter(Reader):
         quantiles = [name for name in others if quantile_of(name) is not None]
         check_columns(fleet, (*named, *quantiles), forecast=forecast)
         columns = _kinds(fleet, named, batches.schema)
-        tables = [schema.predictions(fleet, columns, quantiles=quantiles, time=time_column if forecast else None)]
+        made = partial(schema.predictions, columns=columns, quantiles=quantiles, time=time_column if forecast else None)
+        tables = [made(predictions_table(fleet))]
         if forecast:
             wanted = {name: columns[name] for name in (*key_columns, time_column) if name in columns}
             tables.append(self._actuals(fleet, wanted, time_column))
@@ -75,6 +82,7 @@ class PredictionWriter(Reader):
                 **{"interval": interval, "attempt": attempt, "issued_at": issued_at},
             },
             issue={"issued_at": issued_at, "time_column": time_column},
+            apart=made(issue_table(fleet, interval, attempt)) if expected >= APART_ROWS else None,
         )
         count = replace(self.database, load)
         self.database.summarize(load.table)

@@ -13,7 +13,7 @@ from sqlalchemy.sql import quoted_name
 
 from modelfleet.metric_names import CLASSIFICATION, FORECAST
 from modelfleet.warehouse.kinds import FLOAT, INSTANT, INTEGER, TEXT, Kind, SqlType
-from modelfleet.warehouse.names import actuals_table, identifier, predictions_table
+from modelfleet.warehouse.names import actuals_table, identifier
 
 SCHEMA_VERSION = 2
 """Raised with every change of a fixed table; a Modelfleet that knows only an older one then refuses the warehouse.
@@ -165,16 +165,16 @@ OBSERVED: dict[str, Kind] = {
 
 
 def predictions(
-    fleet: str, columns: Mapping[str, Kind], *, quantiles: Iterable[str] = (), time: str | None = None
+    table: str, columns: Mapping[str, Kind], *, quantiles: Iterable[str] = (), time: str | None = None
 ) -> Table:
-    """The predictions table of `fleet`, with the author's `columns` (key, time, id) first.
+    """A table of predictions, with the author's `columns` (key, time, id) first.
 
     :param time: the column of target times of a fleet that forecasts: PostgreSQL finds forecasts by it and by partition.
     """
     names, at = list(ISSUED), list(ISSUED).index("source")
     names[at:at] = quantiles
     every = {**columns, **{name: ISSUED.get(name, FLOAT) for name in names}}
-    return make_table(predictions_table(fleet), every, *_indexes(predictions_table(fleet), time))
+    return make_table(table, every, *_indexes(table, time))
 
 
 def _indexes(table: str, time: str | None) -> list[Index]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Table
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from modelfleet.errors import DataError
@@ -73,6 +74,13 @@ def make(connection: Connection, table: Table) -> None:
     for column in missing:
         named = f"{preparer.format_column(column)} {column.type.compile(dialect=connection.dialect)}"
         connection.exec_driver_sql(f"ALTER TABLE {preparer.format_table(table)} ADD COLUMN {named}")
+
+
+def create_indexes(table: Table) -> list[str]:
+    """The statements that make the indexes `table` has on PostgreSQL."""
+    wanted = (index for index in table.indexes if index.info.get(DIALECT, "postgresql") == "postgresql")
+    dialect = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-call]
+    return [str(CreateIndex(index).compile(dialect=dialect)) for index in wanted]
 
 
 def summarize(connection: Connection, table: str) -> None:

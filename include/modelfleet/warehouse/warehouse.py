@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from sqlalchemy.dialects import postgresql, sqlite
 
 from modelfleet import settings
@@ -17,6 +16,8 @@ from modelfleet.warehouse.load import Load, replace
 from modelfleet.warehouse.predictions import PredictionWriter
 from modelfleet.warehouse.schema import BACKTESTS, DECISIONS, INCIDENTS, MODELS, RUNS
 
+Rows: TypeAlias = pa.Table | pa.RecordBatchReader
+OWN_METRICS = "own_metrics"
 COMPARED = ("baseline", "fallback", "champion")
 """What a model is measured beside."""
 RUN_STATUSES = ("running", "committed", "empty", "waiting", "failed", "reused")
@@ -110,7 +111,7 @@ class Warehouse(PredictionWriter):
         fleet: str,
         interval: str,
         attempt: str,
-        table: pa.Table,
+        table: Rows,
         *,
         version: int | None = None,
         own_metrics: Sequence[str] = (),
@@ -122,24 +123,26 @@ class Warehouse(PredictionWriter):
 
         :raises DataError: for a partition that comes twice, or a column of another type.
         """
-        if own_metrics:
-            table = _with_own_metrics(table, own_metrics)
         key = {"fleet": fleet, "interval": interval, "attempt": attempt}
-        return self._load_fixed_table(MODELS, key, table, {"model_version": version})
+        return self._load_fixed_table(MODELS, key, table, {"model_version": version}, own_metrics)
 
-    def load_decisions(self, fleet: str, interval: str, attempt: str, table: pa.Table) -> int:
+    def load_decisions(
+        self, fleet: str, interval: str, attempt: str, table: Rows, *, serves_version: int | None = None
+    ) -> int:
         """Replace the decisions of an attempt by `table` (one row per partition); gives their number.
 
+        :param serves_version: the version in production that serves by these decisions, where `table` does not say it.
         :raises DataError: for a partition that comes twice, or a column of another type.
         """
         key = {"fleet": fleet, "interval": interval, "attempt": attempt}
-        return self._load_fixed_table(DECISIONS, key, table, {})
+        fixed = {} if serves_version is None else {"serves_version": serves_version}
+        return self._load_fixed_table(DECISIONS, key, table, fixed)
 
     def load_backtest(
         self,
         fleet: str,
         backtest: str,
-        table: pa.Table,
+        table: Rows,
         *,
         made_at: datetime,
         own_metrics: Sequence[str] = (),
@@ -152,20 +155,32 @@ class Warehouse(PredictionWriter):
         """
         if made_at.tzinfo is None:
             raise ValueError("made_at must be aware")
-        if own_metrics:
-            table = _with_own_metrics(table, own_metrics)
-        return self._load_fixed_table(BACKTESTS, {"fleet": fleet, "backtest": backtest}, table, {"made_at": made_at})
+        key = {"fleet": fleet, "backtest": backtest}
+        return self._load_fixed_table(BACKTESTS, key, table, {"made_at": made_at}, own_metrics)
 
     def _load_fixed_table(
-        self, target: Any, key: Mapping[str, str], table: pa.Table, fixed: Mapping[str, object]
+        self, target: Any, key: Mapping[str, str], table: Rows, fixed: Mapping[str, object], own: Sequence[str] = ()
     ) -> int:
         kinds = {column.name: column.type.kind for column in target.columns}
-        fixed = {**dict.fromkeys(name for name in kinds if name not in table.column_names), **key, **fixed}
-        for name in ("reason", "message", "rule"):  # texts of exceptions: a NUL character shall not fail the run
-            if name in kinds and name in table.column_names and name not in fixed:
-                texts = pc.replace_substring(table[name].cast(pa.string()), "\0", "\ufffd")
-                table = table.set_column(table.column_names.index(name), name, texts)
-        load = Load(key["fleet"], target.name, kinds, table.schema, table.to_batches(), key=key, fixed=fixed)
+        names = table.schema.names
+        batches = table.to_batches() if isinstance(table, pa.Table) else table
+        schema = table.schema
+        if own:
+            batches = (_with_own_metrics(batch, own) for batch in batches)
+            kept = [schema.field(name) for name in names if name != OWN_METRICS]
+            schema = pa.schema([*kept, (OWN_METRICS, pa.string())])
+        lacking = (name for name in kinds if name not in schema.names)
+        fixed = {**dict.fromkeys(lacking), **key, **fixed}
+        load = Load(
+            key["fleet"],
+            target.name,
+            kinds,
+            schema,
+            batches,
+            key=key,
+            fixed=fixed,
+            lenient=("reason", "message", "rule"),
+        )
         return replace(self.database, load)
 
     def _insert(self, table: Any) -> Any:
@@ -176,11 +191,12 @@ def _json(value: Mapping[str, object] | None) -> str | None:
     return None if value is None else json.dumps(value, sort_keys=True, default=str)
 
 
-def _with_own_metrics(table: pa.Table, names: Sequence[str]) -> pa.Table:
-    """`table` with column own_metrics: a JSON object of the author's metrics, NaN and infinity as null."""
-    columns = [c for n in names for c in (n, *(f"{prefix}_{n}" for prefix in COMPARED)) if c in table.column_names]
-    rows = table.select(columns).to_pylist()
+def _with_own_metrics(batch: pa.RecordBatch, names: Sequence[str]) -> pa.RecordBatch:
+    """`batch` with column own_metrics: a JSON object of the author's metrics, NaN and infinity as null."""
+    there = set(batch.schema.names)
+    columns = [c for n in names for c in (n, *(f"{prefix}_{n}" for prefix in COMPARED)) if c in there]
+    rows = batch.select(columns).to_pylist()
     finite = ({k: v if v is not None and abs(v) < float("inf") else None for k, v in row.items()} for row in rows)
     texts = pa.array([json.dumps(row) for row in finite], pa.string())
-    kept = table.drop_columns(["own_metrics"]) if "own_metrics" in table.column_names else table
-    return kept.append_column("own_metrics", texts)
+    kept = batch.drop_columns([OWN_METRICS]) if OWN_METRICS in there else batch
+    return kept.append_column(OWN_METRICS, texts)

@@ -16,6 +16,7 @@ from modelfleet.matrices import Bucket
 from modelfleet.steps import preparing
 from modelfleet.steps import training as training_steps
 from modelfleet.training import TrainingPlan, groups
+from modelfleet.training.group_fitting import FINAL
 from modelfleet.training.groups import TrainedGroups
 
 if TYPE_CHECKING:
@@ -84,8 +85,7 @@ class Bench:
     @cached_property
     def stored_groups(self) -> GroupModels:
         """The training's models over many partitions, fitted on all rows."""
-        rows = None if self.trained is None else self.trained.groups()
-        return GroupModels.of([] if rows is None else rows.to_pylist())
+        return GroupModels() if self.trained is None else GroupModels.opened(self.trained)
 
     @cached_property
     def champion(self) -> pack.Pack | None:
@@ -95,8 +95,7 @@ class Bench:
     @cached_property
     def champion_groups(self) -> GroupModels:
         """Its models over many partitions."""
-        rows = None if self.champion is None else self.champion.groups()
-        return GroupModels.of([] if rows is None else rows.to_pylist())
+        return GroupModels() if self.champion is None else GroupModels.opened(self.champion)
 
     def bucket(self, key: str) -> tuple[Bucket, int]:
         """The bucket that a partition's rows are in, and which of its partitions it is.
@@ -130,7 +129,7 @@ class Bench:
         }
         for learner in self.plan.learners:
             if not kept.get((CANDIDATE, learner.name)):
-                kept[CANDIDATE, learner.name] = [{"fold": groups.FINAL, "model": None, "message": _UNTRAINED}]
+                kept[CANDIDATE, learner.name] = [{"fold": FINAL, "model": None, "message": _UNTRAINED}]
         return TrainedGroups({learner.name: learner for learner in self.plan.learners}, kept)
 
     def champions(self, key: str) -> dict[str, Json]:

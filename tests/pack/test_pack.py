@@ -14,6 +14,7 @@ import pytest
 from modelfleet import keys, pack, slices
 from modelfleet.errors import CorruptionError, DataError
 from modelfleet.lake import Lake
+from modelfleet.steps.packaging import pack_folder
 from training_bench import KEY_FIELDS, part, plan, spec, train_in_lake
 
 PARTS = {f"S{n}": part(20, seed=n) for n in range(12)} | {"short": part(2)}
@@ -71,7 +72,7 @@ def test_rows_of_any_layout_are_found_in_a_pack_of_another(lake: Lake, buckets: 
 
 def test_pack_in_a_folder_reads_as_in_the_lake(lake: Lake, tmp_path: Path) -> None:
     made = train_in_lake(lake, PARTS, name="one", buckets=2)
-    pack.copy_to_folder(lake, made.header, tmp_path / "copy")
+    pack_folder(lake, made.header, tmp_path / "copy")
     copy = pack.Pack.in_folder(tmp_path / "copy")
     assert copy.header == made.header
     assert copy.rows(0, 1 << 64).equals(made.rows(0, 1 << 64))
@@ -116,7 +117,7 @@ def test_bomb_goes_off_when_it_is_unpickled(tmp_path: Path) -> None:
 def test_tampered_file_is_refused_before_unpickling(lake: Lake, tmp_path: Path) -> None:
     made = train_in_lake(lake, PARTS, name="one", buckets=1)
     file = made.header.files[0].path
-    pack.copy_to_folder(lake, made.header, tmp_path / "copy")
+    pack_folder(lake, made.header, tmp_path / "copy")
     data = tampered(lake, made, tmp_path / "bomb")
     (lake.root / file).write_bytes(data)
     (tmp_path / "copy" / Path(file).name).write_bytes(data)
