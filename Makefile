@@ -123,13 +123,13 @@ test-unit: setup ## Run the quick tests: no servers, nothing slow
 # Quick sizes of the workloads, about 5 minutes on two idle cores; then the page is written anew.
 .PHONY: bench
 bench: setup postgres ## Measure the quick sizes beside the reference, tuned Spark and a plain script (about 5 minutes)
-	@.venv/bin/python -m bench.run W1 --seconds-per-reference 10
+	@.venv/bin/python -m bench.run W1 --seconds-per-reference 20
 	.venv/bin/python -m bench.run W2 W3 W4 W5 --implementations ours,plain
 	.venv/bin/python -m bench.report
 
 .PHONY: bench-full
 bench-full: setup postgres ## Measure the full sizes: 40 million rows, a million partitions (hours; 70 GB of disk)
-	@for workload in $(WORKLOADS); do .venv/bin/python -m bench.run $$workload --full; done
+	@for workload in $(WORKLOADS); do .venv/bin/python -m bench.run $$workload --full --seconds-per-reference 120; done
 	for partitions in 1000 10000 100000; do
 	  .venv/bin/python -m bench.run W2 --rows $$((40 * partitions)) --partitions $$partitions --implementations ours
 	done

@@ -61,7 +61,13 @@ def test_metered_step_counts_own_cpu_and_extrapolates_what_was_cut() -> None:
         facts["note"] = "kept"
         _burn(0.1)
 
-    whole, cut = meter.records
+    small = Meter("W1", "ours", rows=50, partitions=5)
+    with small.step("cut"):
+        _burn(0.2)
+    with meter.step("beyond the small", measured=25, smaller=small.records[0]):
+        _burn(0.2)
+    whole, cut, beyond = meter.records
+    assert beyond.cpu["driver"] < 0.8 < 100 / 25 * 0.2 + 0.1
     assert whole.cpu["driver"] == pytest.approx(0.3, abs=0.2)
     assert whole.seconds >= 0.29
     assert cut.seconds == pytest.approx(4 * cut.facts["measured_seconds"], abs=0.05)

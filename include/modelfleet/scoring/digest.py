@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
 DIGEST = 2
 """Raise it when `predictions_digest` gives another value for the same predictions."""
-_BLOCK_ROWS = 1 << 16
-"""So many rows are hashed at once, as their columns then stay in the processor's cache."""
 
 
 def predictions_digest(predictions: pa.Table, key_columns: Collection[str] = ()) -> str:
@@ -38,10 +36,7 @@ def predictions_digest(predictions: pa.Table, key_columns: Collection[str] = ())
         *map(pa.array, (keys.hashes(served_by)[sources], keys.hashes(names)[partitions], position)),
     ]
     hashed = pa.table(columns, names=[str(place) for place in range(len(columns))])
-    blocks = range(0, hashed.num_rows, _BLOCK_ROWS)
-    return slices.combine(
-        slices.digest_of_hashes(slices.row_hashes(hashed.slice(start, _BLOCK_ROWS))) for start in blocks
-    )
+    return slices.digest_of_hashes(slices.row_hashes(hashed))
 
 
 def _decoded(column: pa.ChunkedArray) -> tuple[np.ndarray, list[str]]:

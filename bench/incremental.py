@@ -1,0 +1,87 @@
+"""An incremental training: ``python -m bench.incremental [--full] [--rows N --partitions N] [--share 0.01]``.
+
+W5's fleet with ``train_mode="changed"`` is trained on all days; then comes a day with rows of one partition in a hundred,
+and it is trained again: only those are fitted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import tempfile
+from collections.abc import Iterable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from bench import generate, results
+from bench.measure import Meter
+from bench.one import settle
+from bench.workloads import WORKLOADS, Workload, fleet
+
+
+def main() -> None:
+    """Run, check, save."""
+    workload = WORKLOADS["W5"]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--full", action="store_true", help="W5's full size")
+    parser.add_argument("--rows", type=int)
+    parser.add_argument("--partitions", type=int)
+    parser.add_argument("--share", type=float, default=0.01, help="of the partitions, that the next day has rows of")
+    parser.add_argument("--home", help="where to work; default: the system's temporary folder")
+    parser.add_argument("--results", type=Path, default=results.FOLDER, help="where figures are kept")
+    given = parser.parse_args()
+    full = workload.sales.rows, workload.sales.partitions
+    rows, partitions = full if given.full else workload.quick
+    sized = workload.sized(given.rows or rows, given.partitions or partitions)
+    home = Path(tempfile.mkdtemp(prefix="bench-incremental-", dir=given.home))
+    try:
+        run = measure(sized, home, given.share)
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+    form = "custom" if given.rows or given.partitions else "full" if given.full else "quick"
+    print(results.save({**run, "form": form}, given.results))
+
+
+def measure(workload: Workload, home: Path, share: float) -> dict[str, Any]:
+    """Train twice; what is kept of it.
+
+    :raises AssertionError: when other models are fitted than those of the partitions that changed.
+    """
+    from bench.ours import BULK, prepare_home, run_pipeline, start_session
+
+    settle(home / "ours")
+    sales, data = workload.sales, home / "data"
+    generate.write(sales, data)
+    spec = fleet(workload, data, training={"train_mode": "changed"})
+    prepare_home()
+    first = Meter("incremental", "all", sales.rows, sales.partitions)
+    start_session(spec, first)
+    last = sales.last_day.isoformat()
+    run_pipeline(spec, "ingest", last, first, options=BULK)
+    run_pipeline(spec, "train", last, first)
+    generate.write_next_day(sales, data, share)
+    following = (sales.last_day + timedelta(days=1)).isoformat()
+    second = Meter("incremental", "changed", sales.rows, sales.partitions)
+    run_pipeline(spec, "ingest", following, second)
+    context = run_pipeline(spec, "train", following, second)
+    facts = context.step("train").facts
+    changed = max(round(share * sales.partitions), 1)
+    assert facts.get("carried") == sales.partitions - changed, f"{facts.get('carried')} models carried over"
+    seconds = {"all": training_seconds(first), "changed": training_seconds(second)}
+    figures = {"seconds": seconds, "share": round(seconds["changed"] / seconds["all"], 3), "changed": changed}
+    purpose = "W5 again after a day with rows of one partition in a hundred"
+    records = [record.to_json() for record in (*first.records, *second.records)]
+    return results.measured("incremental", purpose, records, **figures)
+
+
+def training_seconds(
+    meter: Meter, steps: Iterable[str] = ("pin", "dataset", "quality", "train", "commit", "register")
+) -> float:
+    """The wall seconds of the training's steps."""
+    wanted = {f"train.{step}" for step in steps}
+    return round(sum(record.seconds for record in meter.records if record.step in wanted), 2)
+
+
+if __name__ == "__main__":
+    main()

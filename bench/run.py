@@ -1,0 +1,99 @@
+"""Run a workload with each implementation on the same data, and keep the figures.
+
+``python -m bench.run W1 [--full] [--rows N --partitions N] [--implementations ours,reference,tuned,plain]``. Each
+implementation runs in a process of its own, one after the other. They do the same modelling, which is checked: their
+metrics must agree. ``--full`` is the size of the issue's bars; without it, a quick one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from bench import generate, results
+from bench.agreement import compare
+from bench.one import Job, start
+from bench.workloads import IMPLEMENTATIONS, WORKLOADS, Workload
+
+
+def main() -> None:
+    """Parse, run, save."""
+    given = _parser().parse_args()
+    base = Path(given.home or tempfile.gettempdir())
+    for name in given.workloads:
+        workload, form = _sized(WORKLOADS[name], given)
+        names = given.implementations.split(",") if given.implementations else workload.implementations
+        chosen = [each for each in workload.implementations if each in names]
+        home = Path(tempfile.mkdtemp(prefix=f"bench-{name}-", dir=base))
+        try:
+            found = run(workload, home, chosen, seconds=given.seconds_per_reference, load=given.load)
+        finally:
+            if not given.keep:
+                shutil.rmtree(home, ignore_errors=True)
+        saved = results.save({**found, "form": form}, given.results)
+        print(f"{name}: {saved}")
+
+
+def run(
+    workload: Workload, home: Path, implementations: list[str], *, seconds: float = 60.0, load: bool = False
+) -> dict[str, Any]:
+    """Generate the data and run the implementations one after the other; what is kept of it.
+
+    :param home: a folder, in which each has its own.
+    :param seconds: what each step of the reference may take; the rest is extrapolated.
+    :raises AssertionError: when their metrics do not agree.
+    """
+    data = home / "data"
+    generate.write(workload.sales, data)
+    records: list[dict[str, Any]] = []
+    for name in implementations:
+        records += start(Job(workload, name, str(data), str(home / name), seconds, load))
+    agreed = compare({name: home / name / "metrics.parquet" for name in implementations}, workload)
+    share = _inside(home / "ours" / "metrics.parquet", records) if "ours" in implementations else None
+    return results.described(workload, records, agreed) | {"inside_models": share}
+
+
+def _inside(metrics: Path, records: list[dict[str, Any]]) -> float:
+    """The share of the cores' time in ours' step train that was spent on partitions' models: fitting, predicting, measuring."""
+    fitting = pc.sum(pq.read_table(metrics, columns=["fit_seconds"]).column(0)).as_py()
+    wall = sum(r["seconds"] for r in records if (r["implementation"], r["step"]) == ("ours", "train.train"))
+    return round(fitting / (wall * (os.cpu_count() or 1)), 3)
+
+
+def _sized(workload: Workload, given: argparse.Namespace) -> tuple[Workload, str]:
+    sales = workload.sales
+    rows, partitions = (sales.rows, sales.partitions) if given.full else workload.quick
+    made = workload.sized(given.rows or rows, given.partitions or partitions)
+    changed = {name: getattr(given, name) for name in ("features", "skew") if getattr(given, name) is not None}
+    made = replace(made, sales=replace(made.sales, **changed))
+    own = changed or given.rows or given.partitions
+    return made, "custom" if own else "full" if given.full else "quick"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("workloads", nargs="+", choices=WORKLOADS, metavar="WORKLOAD", help=", ".join(WORKLOADS))
+    parser.add_argument("--full", action="store_true", help="the full size")
+    parser.add_argument("--rows", type=int, help="another number of rows")
+    parser.add_argument("--partitions", type=int, help="another number of partitions")
+    parser.add_argument("--features", type=int, help="another number of feature columns")
+    parser.add_argument("--skew", choices=("equal", "zipf"), help="another distribution of rows")
+    parser.add_argument("--implementations", help=f"some of {','.join(IMPLEMENTATIONS)}")
+    parser.add_argument("--seconds-per-reference", type=float, default=60.0, help="what each of its steps may take")
+    parser.add_argument("--load", action="store_true", help="load ours' predictions into the warehouse too")
+    parser.add_argument("--home", help="where to work; default: the system's temporary folder")
+    parser.add_argument("--keep", action="store_true", help="keep what the runs made")
+    parser.add_argument("--results", type=Path, default=results.FOLDER, help="where figures are kept")
+    return parser
+
+
+if __name__ == "__main__":
+    main()
