@@ -152,8 +152,8 @@ def _timed(workload: str, form: str, size: tuple[int, int], steps: list[tuple[st
 def _burn(seconds: float) -> None:
     import time
 
-    until = time.process_time() + seconds
-    while time.process_time() < until:
+    until = time.thread_time() + seconds
+    while time.thread_time() < until:
         np.arange(1000).sum()
 
 

@@ -371,7 +371,7 @@ def test_pack_that_was_tampered_with_is_not_unpickled(world: World) -> None:
     assert published
     for path in (*files, *published):
         data = bytearray(path.read_bytes())
-        data[len(data) // 2] ^= 0xFF
+        data[64] ^= 0xFF  # among the rows: a footer that was read before is not read again
         path.write_bytes(bytes(data))
 
     error = failing(world, "score", DAY)
