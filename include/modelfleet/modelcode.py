@@ -14,7 +14,7 @@ import importlib.util
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,6 +93,14 @@ def _parameters(kind: Any) -> tuple[str, ...] | None:
     below = kind.__mro__[: kind.__mro__.index(BaseEstimator)]
     own = ("get_params", "set_params", "_get_param_names")
     return None if any(name in vars(base) for base in below for name in own) else tuple(kind._get_param_names())
+
+
+@cache
+def warm_up() -> None:
+    """Have scikit-learn import what it puts off until the first fit: a forked process would import it for itself."""
+    from sklearn.linear_model import LinearRegression
+
+    LinearRegression().fit([[0.0], [1.0]], [0.0, 1.0]).predict([[0.5]])
 
 
 def load(path: str, params: Mapping[str, Any], *, fleet: str, problem: str) -> ModelCode:

@@ -22,7 +22,7 @@ from modelfleet.prediction import OF_CODE, TRANSIENT, Reason, may_differ
 from modelfleet.slices import PARTITION
 from modelfleet.training import Carrying
 from modelfleet.training.carrying import BY_CUTOFF, in_order, way_of, without
-from modelfleet.training.checkpoints import FIRST, Checkpoints
+from modelfleet.training.checkpoints import Checkpoints
 from training_bench import CUTOFF, KEY_FIELDS, Part, bucket, part, plan, spec, train_in_lake
 
 LATER = CUTOFF + timedelta(days=2)
@@ -249,25 +249,25 @@ class TestCheckpoints:
     ) -> None:
         lake, rows = Lake(tmp_path_factory.mktemp("lake")), bucket({f"S{n}": part(2) for n in stores})
         killed = Checkpoints(lake, BucketPlace("first", "inputs", 1), 0, seconds=seconds)
-        done = list(itertools.islice(killed.fit(rows, _packed), stop))
+        done = list(itertools.islice(killed.keep(_fitted(rows), _SCHEMA), stop))
         written = killed.found()
         assert sum(t.num_rows for t in written) <= sum(t.num_rows for t in done)
-        if seconds == 0.0 and len(stores) > FIRST:
+        if seconds == 0.0 and stores:
             assert written
 
         successor = Checkpoints(lake, BucketPlace("second", "inputs", 1), 0, (killed.place,), seconds)
         found = successor.found()
         rest = without(rows, found)
-        whole = in_order(rows, [*found, *successor.fit(rest, _packed)], _SCHEMA)
+        whole = in_order(rows, [*found, *successor.keep(_fitted(rest), _SCHEMA)], _SCHEMA)
 
-        assert whole.equals(in_order(rows, [_packed(rows)], _SCHEMA))
+        assert whole.equals(pa.Table.from_pylist(_fitted(rows), schema=_SCHEMA))
         assert successor.found() != [] or not written
         assert rest.num_rows == 2 * (len(stores) - sum(t.num_rows for t in found))
 
     def test_of_other_inputs_or_damaged_count_nothing(self, tmp_path: Path) -> None:
         lake, rows = Lake(tmp_path), bucket({f"S{n}": part(2) for n in range(40)})
         made = Checkpoints(lake, BucketPlace("first", "inputs", 1), 0, seconds=0.0)
-        list(made.fit(rows, _packed))
+        list(made.keep(_fitted(rows), _SCHEMA))
         assert made.found()
         for other in (BucketPlace("first", "others", 1), BucketPlace("first", "inputs", 2)):
             assert replace(made, place=other).found() == []
@@ -278,9 +278,9 @@ class TestCheckpoints:
     def test_are_deleted_once_the_bucket_is_finished_but_those_of_other_attempts(self, tmp_path: Path) -> None:
         lake, rows = Lake(tmp_path), bucket({f"S{n}": part(2) for n in range(40)})
         earlier = Checkpoints(lake, BucketPlace("first", "inputs", 1), 0, seconds=0.0)
-        next(iter(earlier.fit(rows, _packed)))
+        next(iter(earlier.keep(_fitted(rows), _SCHEMA)))
         made = Checkpoints(lake, BucketPlace("second", "inputs", 1), 0, (earlier.place,), seconds=0.0)
-        list(made.fit(without(rows, made.found()), _packed))
+        list(made.keep(_fitted(without(rows, made.found())), _SCHEMA))
 
         made.forget()
 
@@ -292,10 +292,9 @@ class TestCheckpoints:
 _SCHEMA = pack.row_schema(KEY_FIELDS, ("mae",))
 
 
-def _packed(rows: pa.Table) -> pa.Table:
+def _fitted(rows: pa.Table) -> list[dict[str, str]]:
     """A pack row per partition, without a model."""
-    names = pc.unique(rows.column(PARTITION).cast(pa.string())).to_pylist()
-    return pa.Table.from_pylist([{"partition": name} for name in names], schema=_SCHEMA)
+    return [{"partition": name} for name in pc.unique(rows.column(PARTITION).cast(pa.string())).to_pylist()]
 
 
 def _other(rows: Part) -> Part:

@@ -97,6 +97,7 @@ class Scorer:
 
     def _prepare(self, bucket: Bucket) -> None:
         """Make what partitions share, and read what they may need: a fork must not use this process's connections."""
+        modelcode.warm_up()
         bucket.prepare(self.header.all_inputs.values(), (1,) if self.forecast is None else self.forecast.aheads)
         named = {level: () if level == FLEET else set(bucket.leading(level)) for level in self.spec.levels}
         groups = [(level, group_of(level, {level: value})) for level, values in named.items() for value in values]

@@ -11,7 +11,7 @@ import secrets
 import time
 import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -70,31 +70,32 @@ class BucketTrainer:
         """One pack row per partition of the bucket, in its order."""
         import pyarrow as pa
 
+        return pa.Table.from_pylist(list(self.each(bucket)), schema=pack.row_schema(key_fields, self.plan.metrics))
+
+    def each(self, bucket: pa.Table) -> Generator[dict[str, Any]]:
+        """The pack row of one partition after the other, in the bucket's order."""
         hashes = slices.row_hashes(bucket)
-        context = (*self.plan.columns.keys, self.plan.columns.time)
-        shared = Bucket(bucket, self.plan.columns.time, context)
+        shared = Bucket(bucket, self.plan.columns.time, (*self.plan.columns.keys, self.plan.columns.time))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            listed = self._fitted(shared)
-        for row, (_, start, end) in zip(listed, shared.bounds, strict=True):
-            row["fingerprint"] = slices.fingerprint(hashes[start:end])
-        return pa.Table.from_pylist(listed, schema=pack.row_schema(key_fields, self.plan.metrics))
+            for row, (_, start, end) in zip(self._fitted(shared), shared.bounds, strict=True):
+                yield row | {"fingerprint": slices.fingerprint(hashes[start:end])}
 
-    def _fitted(self, bucket: Bucket) -> list[dict[str, Any]]:
-        """The pack row of each partition."""
+    def _fitted(self, bucket: Bucket) -> Generator[dict[str, Any]]:
         if self.limits is None:
-            return [self.partition(bucket, position) for position in range(len(bucket.bounds))]
+            yield from (self.partition(bucket, position) for position in range(len(bucket.bounds)))
+            return
         self._prepare(bucket)
-        listed, began = [], time.perf_counter()
+        began = time.perf_counter()
         with closing(guard.each(partial(self._guarded, bucket), len(bucket.bounds), self.limits)) as outcomes:
             for position, made in enumerate(outcomes):
                 took = time.perf_counter() - began
-                listed.append(self._broken(bucket, position, made, took) if isinstance(made, guard.Broken) else made)
+                yield self._broken(bucket, position, made, took) if isinstance(made, guard.Broken) else made
                 began = time.perf_counter()
-        return listed
 
     def _prepare(self, bucket: Bucket) -> None:
         """Make what partitions share, and read what they may need: a fork must not use this process's connections."""
+        modelcode.warm_up()
         plan = self.plan
         met = self.champion_inputs.values() if self.champions else ()
         bucket.prepare((plan.inputs, *met), plan.aheads)
@@ -362,4 +363,6 @@ class BucketWork:
             groups.read(self.lake, self.plan, self.groups, rows),
             Limits.of(self.plan.per_model),
         )
-        return list(saved.fit(rows, lambda piece: trainer.rows(piece, self.key_fields)))
+        schema = pack.row_schema(self.key_fields, self.plan.metrics)
+        with closing(trainer.each(rows)) as fitted:
+            return list(saved.keep(fitted, schema))

@@ -10,29 +10,22 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from modelfleet import slices
 from modelfleet.errors import NotFoundError
 from modelfleet.lake.buckets import BucketPlace
 from modelfleet.lake.runs import encode
 from modelfleet.lake.store import FileEntry, Lake
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import pyarrow as pa
 
 SECONDS = 10.0
 """About how much work a killed task loses."""
-FIRST = 4
-"""How many partitions are fitted before it is known how long they take."""
-GROWTH = 8
-"""By how much a piece may be larger than the one before: the first ones may have been quick by chance."""
 
 
 @dataclass(frozen=True)
@@ -55,21 +48,21 @@ class Checkpoints:
                     entries.append(entry)
         return [self._read(entry) for entry in entries]
 
-    def fit(self, bucket: pa.Table, fitted: Callable[[pa.Table], pa.Table]) -> Iterator[pa.Table]:
-        """``fitted(bucket)`` in pieces of whole partitions, each written once it took long enough; the last one never is."""
-        bounds = slices.bounds(bucket)
-        first, size = 0, FIRST
-        while first < len(bounds):
-            last = min(first + size, len(bounds))
-            start, end = bounds[first][1], bounds[last - 1][2]
-            began = time.perf_counter()
-            rows = fitted(bucket.slice(start, end - start))
-            took = time.perf_counter() - began
-            if last < len(bounds) and took > self.seconds / 4:
-                self._write(rows)
-            yield rows
-            per_second = (last - first) / max(took, 1e-6)
-            first, size = last, max(1, min(int(per_second * self.seconds), GROWTH * size))
+    def keep(self, fitted: Iterable[Mapping[str, Any]], schema: pa.Schema) -> Iterator[pa.Table]:
+        """The rows as tables, each written once it took `seconds` to fit; what is left at the end is not."""
+        import pyarrow as pa
+
+        waiting: list[Mapping[str, Any]] = []
+        began = time.perf_counter()
+        for row in fitted:
+            waiting.append(row)
+            if time.perf_counter() - began >= self.seconds:
+                table = pa.Table.from_pylist(waiting, schema=schema)
+                self._write(table)
+                yield table
+                waiting, began = [], time.perf_counter()
+        if waiting:
+            yield pa.Table.from_pylist(waiting, schema=schema)
 
     def forget(self) -> None:
         """Delete the files of this place: the bucket is finished. Those of earlier attempts are theirs."""
