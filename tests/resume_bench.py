@@ -29,7 +29,7 @@ class Logged(HistGradientBoostingRegressor):  # type: ignore[misc]
 
 
 def build(random_state: int | None = None) -> Logged:
-    return Logged(max_iter=20, random_state=random_state)
+    return Logged(max_iter=60, random_state=random_state)
 
 
 def fleet() -> FleetSpec:

@@ -39,6 +39,7 @@ def test_only_what_a_repetition_may_mend_is_tried_again(
     tmp_path: Path, kind: type[ModelfleetError] | None, failures: int, tries: int
 ) -> None:
     spark = engine.session("tests", timezone="UTC")
+    spark.sparkContext.addPyFile(__file__)  # whose function the workers run
     work = partial(_tried, str(tmp_path), kind, failures)
     if kind is not None and failures == 99:
         with pytest.raises(kind, match="not now"):

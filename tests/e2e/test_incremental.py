@@ -12,6 +12,8 @@ from modelfleet.errors import DataError
 from modelfleet.lake import Lake, runs
 from modelfleet.steps import NothingToRetry, carrying, inputs
 
+pytestmark = pytest.mark.slow
+
 pytest_plugins = ["fixtures_mlflow"]
 
 CHANGED = Training(holdout="14D", min_rows=20, train_mode="changed")

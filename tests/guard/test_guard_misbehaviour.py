@@ -92,6 +92,16 @@ def test_memory_beyond_the_limit_costs_its_own_item(name: str, log: Log) -> None
     assert log.items == [0, 1, 2]
 
 
+@pytest.mark.parametrize("name", ["grandchildren", "forks"])
+def test_memory_of_many_processes_is_seen_though_their_parent_held_much(name: str) -> None:
+    held = np.ones(64 << 20)  # 512 MB
+    work, message = LARGE[name]
+    made, broken = each(lambda n: float(held[n]) if n == 0 else work(), 2, PATIENT)
+    assert made == 1.0
+    assert isinstance(broken, Broken)
+    assert re.match(message, broken.message), broken.message
+
+
 def test_memory_that_was_there_before_counts_for_nobody() -> None:
     held = np.ones(20 << 20)  # 160 MB
     made = list(each(lambda n: float(np.ones(10 << 20).sum() + held[n]), 3, Limits(5, 128 << 20)))

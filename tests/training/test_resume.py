@@ -9,8 +9,12 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 import resume_bench
 from resume_bench import LOG, SHOPS, fits, models
+
+pytestmark = pytest.mark.slow
 
 TESTS = Path(resume_bench.__file__).parent
 

@@ -94,15 +94,22 @@ def anonymous_of(pid: int) -> int:
         return 0
 
 
-def anonymous_shares(pids: Iterable[int]) -> int:
-    """The bytes that processes hold together: a page that several of them share counts once, or less if others do too."""
-    total = 0
-    for pid in pids:
-        with suppress(OSError):
-            for line in Path(f"/proc/{pid}/smaps_rollup").read_bytes().splitlines():
-                if line.startswith(b"Pss_Anon:"):
-                    total += int(line.split()[1]) << 10
-    return total
+def anonymous_shares(pids: Iterable[int]) -> list[tuple[int, int]]:
+    """Of each process the bytes that it holds, and its share of them: of a page that four processes hold, a quarter."""
+    return [
+        (found["Anonymous"], found["Pss_Anon"])
+        for found in map(_rollup, pids)
+        if found.keys() >= {"Anonymous", "Pss_Anon"}
+    ]
+
+
+def _rollup(pid: int) -> dict[str, int]:
+    """The sums of a process's memory, in bytes by their names; nothing of one that is gone."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
+    except OSError:
+        return {}
+    return {name: int(value.split()[0]) << 10 for name, _, value in (line.partition(":") for line in lines)}
 
 
 def die_with(parent: int) -> None:

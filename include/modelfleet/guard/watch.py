@@ -54,7 +54,7 @@ class Child:
         finally:
             os.close(results)
             os.close(output)
-        self.held = processes.anonymous_of(self.pid)
+        self.held = self.inherited = processes.anonymous_of(self.pid)
         self.poll = select.poll()
         for file in (self.results, self.output):
             self.poll.register(file, select.POLLIN)
@@ -225,8 +225,14 @@ class Child:
         if self.limits.memory is None:
             return None
         pids = processes.marked(self.mark)
-        held = processes.anonymous_shares(pids) if len(pids) > 1 else processes.anonymous_of(self.pid)
-        used = held - self.held
+        if len(pids) > 1:
+            shares = processes.anonymous_shares(pids)
+            # What came from this process, which holds it still, is all theirs but for one share, if they only forked.
+            heirs = sum(held - share >= self.inherited / 4 for held, share in shares)
+            before = self.inherited * heirs // (heirs + 1) + self.held - self.inherited
+            used = sum(share for _, share in shares) - before
+        else:
+            used = processes.anonymous_of(self.pid) - self.held
         if used <= self.limits.memory:
             return None
         return too_large(self.limits, f"{size(used)} in {len(pids)} processes" if len(pids) > 1 else size(used))
