@@ -149,7 +149,7 @@ class Scorer:
             try:
                 return self._predicted(bucket, position, row, self._own(row), "model", "scored")
             except (NoModelError, ModelCodeError) as exc:
-                why = exc.message
+                why = _told(exc)
             except CorruptionError:
                 raise
             except (
@@ -173,7 +173,7 @@ class Scorer:
             except CorruptionError:
                 raise
             except Exception as exc:
-                told = exc.message if isinstance(exc, NoModelError | ModelCodeError) else raised(exc)
+                told = _told(exc) if isinstance(exc, NoModelError | ModelCodeError) else raised(exc)
                 if told not in (why or ""):  # what is wrong with a series is so at every level
                     why = f"{why}; {level}: {told[:150]}" if why else f"{level}: {told[:150]}"
         return self._baseline(bucket, position, row, outcome, why)
@@ -275,3 +275,9 @@ class Scorer:
         if problem.quantiles:
             bands = naive_quantiles(problem.baseline, known, problem.horizon, problem.season_length, problem.quantiles)
         return Prediction(values, None, bands, "baseline", outcome, message)
+
+
+def _told(exc: NoModelError | ModelCodeError) -> str:
+    """Why a model does not predict; as of a broken process, where it is for want of memory."""
+    lacks = isinstance(exc, NoModelError) and exc.reason == Reason.MEMORY_EXCEEDED
+    return f"{Reason.MEMORY_EXCEEDED}: {exc.message}" if lacks else exc.message
