@@ -13,7 +13,7 @@ import pytest
 
 from chain_bench import World, copied
 from e2e.conftest import enter, fresh
-from modelfleet import Candidate, Forecast, keys, settings
+from modelfleet import Candidate, Forecast, Gate, keys, registry, settings
 from modelfleet.errors import DataError
 from sales_bench import (
     BULK,
@@ -311,3 +311,19 @@ def test_a_known_ahead_column_in_two_tables_is_refused(own: World) -> None:
         DataError, match=r"fleet 'twice': known-ahead column 'promo' is in the table 'sales' and in 'calendar'"
     ):
         twice.run("train", BULK)
+
+
+def test_levels_that_pass_are_published_though_no_partition_does(own: World) -> None:
+    levels = own.with_spec(name="levels", gate=Gate(each=(f"n_test > {HORIZON}",)))  # a partition's is the horizon
+    levels.run("ingest", BULK, start=START)
+    levels.run("train", BULK)
+
+    facts = levels.run("promote", BULK)
+
+    assert facts["decide"]["promoted"] == 0
+    assert facts["decide"]["promoted_levels"] > 0
+    assert registry.champion("levels") is not None
+    levels.run("score", BULK)
+    sources = set(levels.warehouse.predictions("levels", BULK).to_pandas()["source"])
+    assert sources & {"item", "fleet"}
+    assert "model" not in sources

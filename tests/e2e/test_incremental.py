@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from chain_bench import BULK, DAYS, NEXT, World
-from modelfleet import Candidate, Gate, Training, registry
+from chain_bench import BULK, DAYS, NEXT, World, partition
+from modelfleet import Candidate, Gate, Limits, Training, registry
 from modelfleet.errors import DataError
 from modelfleet.lake import Lake, runs
 from modelfleet.steps import NothingToRetry, carrying, inputs
+from wells import gauges
 
 pytestmark = pytest.mark.slow
 
@@ -138,3 +139,26 @@ def test_retry_of_another_spec_or_of_nothing_is_refused(world: World) -> None:
 def _own(rows: dict[str, dict[str, Any]]) -> list[str]:
     """The columns that say nothing of the champion."""
     return [name for name in next(iter(rows.values())) if not name.startswith("champion_")]
+
+
+def test_retry_fits_what_took_too_long_and_promotes_it(world: World) -> None:
+    hasty = world.with_spec(training=Training(holdout="14D", min_rows=20, per_model=Limits(seconds=1.5)))
+    hasty.execute(f"UPDATE readings SET mood = {gauges.FIT_IS_SLOW} WHERE well = 'plain' AND pad = 8")
+    hasty.run("ingest", BULK)
+    hasty.run("train", BULK)
+    slow = partition(("plain", 8))
+    assert rows_of(hasty, BULK)[slow]["reason"] == "timeout"
+    hasty.run("promote", BULK)
+    (listed,) = carrying.failures_of(hasty.spec, BULK).to_pylist()
+    assert (listed["partition"], listed["reason"]) == (slow, "timeout")
+    patient = world.with_spec(training=Training(holdout="14D", min_rows=20, per_model=Limits(seconds=60)))
+
+    facts = patient.run("train", BULK, retry="failed")
+
+    assert fitted(patient, BULK) == {"plain"}
+    assert rows_of(patient, BULK)[slow]["status"] == "trained"
+    assert facts["register"]["version"] == 3
+    patient.run("promote", BULK)
+    assert decisions(patient, BULK)[slow]["decision"] == "promoted"
+    # The same run again is that retry.
+    assert patient.run("train", BULK)["train"]["reused_from"]

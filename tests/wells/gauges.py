@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.linear_model import LogisticRegression, Ridge
 
-CALM, FIT_RAISES, FIT_WAITS, PREDICT_RAISES, PREDICTS_NAN = range(5)
+CALM, FIT_RAISES, FIT_WAITS, PREDICT_RAISES, PREDICTS_NAN, FIT_IS_SLOW = range(6)
 
 
 class Gauge(RegressorMixin, BaseEstimator):
@@ -24,6 +24,8 @@ class Gauge(RegressorMixin, BaseEstimator):
         moods = set(x[:, -1])
         if FIT_RAISES in moods:
             raise ValueError("the well is dry \0 \N{DROPLET} " + "and deep " * 100)
+        if FIT_IS_SLOW in moods:
+            time.sleep(3)
         gate = os.environ.get("WELLS_GATE")
         while FIT_WAITS in moods and gate is not None and Path(gate).exists():
             time.sleep(0.05)
