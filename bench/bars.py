@@ -46,6 +46,7 @@ def bars(runs: Sequence[Json]) -> Iterator[Bar]:
         yield _least(f"W1 training, times as fast as {other}", least, _ratio(w1, TRAINING, other, "train"))
     yield _least("W1 scoring, times as fast as reference", 10.0, _ratio(w1, SCORING, "reference", "score"))
     yield _most("W1f training, seconds more than W1", 60.0, _more(full.get("W1f"), w1))
+    yield _most("W1 quality, seconds for 8 expectations", 25.0, _quality(w1))
     yield _most("W1 whole chain, seconds", 100.0, _chain(w1))
     yield _least("W5, share of the cores' time in models", 0.85, (full.get("W5") or {}).get("inside_models"))
     yield _most("W2 whole chain, seconds", 1800.0, _chain(w2))
@@ -71,6 +72,10 @@ def _most(what: str, target: float, measured: float | None) -> Bar:
 def _ratio(run: Json | None, ours: Sequence[str], other: str, theirs: str) -> float | None:
     own, seconds = (None, None) if run is None else (seconds_of(run, "ours", ours), seconds_of(run, other, (theirs,)))
     return seconds / own if own and seconds else None
+
+
+def _quality(run: Json | None) -> float | None:
+    return None if run is None else seconds_of(run, "ours", ("train.quality",))
 
 
 def _more(run: Json | None, than: Json | None) -> float | None:

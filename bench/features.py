@@ -1,6 +1,6 @@
 """Features of a fleet's past, computed bucket by bucket: ten lag and rolling features, one process per core.
 
-``.venv/bin/python bench/features.py [--rows N] [--length N] [--processes N]`` writes buckets of about 64 MB as Parquet, then
+``.venv/bin/python -m bench.features [--rows N] [--length N] [--processes N]`` writes buckets of about 64 MB as Parquet, then
 measures reading them and computing their matrices. Printed: wall seconds, those of each part, and each process's memory.
 """
 
@@ -23,24 +23,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from bench.workloads import past
 from modelfleet import Data, FleetSpec, SqlTable
 from modelfleet.features import Recipe
 from modelfleet.slices import PARTITION, bounds
-from modelfleet.spec import Candidate, Difference, Expanding, Features, Forecast, Lag, Rolling
+from modelfleet.spec import Candidate, Features, Forecast, Rolling
 
 BUCKET_BYTES = 64 << 20
 ROW_BYTES = 20  # time, target, partition
-PAST = (
-    Lag("units", 28, 35),
-    Difference("units", 7),
-    Rolling("units", "7D", "mean"),
-    Rolling("units", "28D", "mean"),
-    Rolling("units", "365D", "mean"),
-    Rolling("units", "28D", "std"),
-    Rolling("units", "28D", "min"),
-    Rolling("units", "28D", "max"),
-    Expanding("units", "mean"),
-)
 MEDIAN = Rolling("units", "28D", "median")
 
 
@@ -52,7 +42,7 @@ def recipe(*more: Rolling) -> Recipe:
         data=Data(SqlTable("pos", "sales", time="day")),
         partition_by=("item",),
         problem=Forecast(target="units", freq="D", horizon=28),
-        features=Features(past=(*PAST, *more)),
+        features=Features(past=(*past("units"), *more)),
         candidates=(Candidate("sklearn.linear_model:Ridge"),),
     )
     return Recipe.of(spec, {})

@@ -24,18 +24,25 @@ from modelfleet.spec import Difference, Expanding, Lag, Rolling
 
 IMPLEMENTATIONS = ("ours", "reference", "tuned", "plain")
 MIN_ROWS = 30
-PAST = (
-    Lag("f0", 28, 35),
-    Difference("f0", 7),
-    Rolling("f0", "7D", "mean"),
-    Rolling("f0", "28D", "mean"),
-    Rolling("f0", "365D", "mean"),
-    Rolling("f0", "28D", "std"),
-    Rolling("f0", "28D", "min"),
-    Rolling("f0", "28D", "max"),
-    Expanding("f0", "mean"),
-)
-"""Ten features of a partition's own past; of a column, as a Regression's target is not known when a row is predicted."""
+
+
+def past(column: str) -> tuple[Lag | Difference | Rolling | Expanding, ...]:
+    """Ten features of a column's own past."""
+    return (
+        Lag(column, 28, 35),
+        Difference(column, 7),
+        Rolling(column, "7D", "mean"),
+        Rolling(column, "28D", "mean"),
+        Rolling(column, "365D", "mean"),
+        Rolling(column, "28D", "std"),
+        Rolling(column, "28D", "min"),
+        Rolling(column, "28D", "max"),
+        Expanding(column, "mean"),
+    )
+
+
+PAST = past("f0")
+"""A Regression's target is not known when a row is predicted, so they look back on a feature."""
 
 
 @dataclass(frozen=True)

@@ -108,7 +108,7 @@ def _fit_one(
     try:
         if not members or not learners:
             raise NoModelError("skipped", Reason.TOO_FEW_ROWS, "no partition or no estimator to fit over several")
-        work = partial(_competed, plan, level, group, members, learners, every_fold)
+        work = partial(_competed, PanelSample(group, members, plan), level, learners, every_fold)
         made = guard.one(work, Limits.of(plan.per_model, many=True))
         if isinstance(made, guard.Broken):
             raise NoModelError("failed", made.reason, made.message)
@@ -122,20 +122,15 @@ def _fit_one(
 
 
 def _competed(
-    plan: TrainingPlan,
-    level: str,
-    group: str,
-    members: Sequence[Sample],
-    learners: Sequence[Learner],
-    every_fold: bool,
+    sample: PanelSample, level: str, learners: Sequence[Learner], every_fold: bool
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """What is known of a group's model, its bytes among it, and the rows of its folds.
 
     :raises NoModelError: when there is none.
     :raises MemoryError: when there is not enough memory for one.
     """
+    plan, group = sample.plan, sample.group
     try:
-        sample = PanelSample(group, members, plan)
         keep = sample.folds if every_fold else 1
         trials = compete(sample, learners, metric=plan.select_by, keep=keep)
         row = _described(sample, trials)
