@@ -54,7 +54,8 @@ class BlobFiles:
         parts = urlsplit(uri)
         host, container = parts.hostname or "", unquote(parts.username or "")
         if not host or not container or parts.password is not None or parts.query:
-            shown = f"{parts.scheme}://{parts.username or ''}@{host}{parts.path}"  # without what may be a secret
+            place = f"{parts.username}@{host}" if parts.username else host
+            shown = f"{parts.scheme}://{place}{parts.path}"  # without what may be a secret
             raise ConfigurationError(f"lake: the URI {shown!r} is not of the form {FORM}")
         account = Account.of(host, connection)
         return cls(account, container, unquote(parts.path).strip("/"), uri.rstrip("/"))
