@@ -118,6 +118,20 @@ def encode_columns(table: pa.Table, columns: Sequence[str]) -> tuple[list[str], 
 
     :raises DataError: for a key column whose type can't be one.
     """
+    names, codes = _encoded(table, columns)
+    return names.to_pylist(), codes
+
+
+def hash_columns(table: pa.Table, columns: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """The hashes of the distinct canonical keys of a table, and per row the position of its own; see `encode_columns`.
+
+    What a process hashed before is looked up: the batches of a table mostly hold the same keys.
+    """
+    names, codes = _encoded(table, columns)
+    return _HASHED.of(names), codes
+
+
+def _encoded(table: pa.Table, columns: Sequence[str]) -> tuple[pa.Array, np.ndarray]:
     import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -126,7 +140,7 @@ def encode_columns(table: pa.Table, columns: Sequence[str]) -> tuple[list[str], 
         key_type(column, table.schema.field(column).type)
     codes = np.zeros(table.num_rows, dtype=np.int64)
     if table.num_rows == 0:
-        return [], codes
+        return pa.array([], pa.string()), codes
     texts, indices = zip(*(_texts(column, table.column(column)) for column in columns), strict=True)
     for text, index in zip(texts, indices, strict=True):
         # Renumbered after every column, so that the product of the columns' sizes can't overflow.
@@ -134,7 +148,42 @@ def encode_columns(table: pa.Table, columns: Sequence[str]) -> tuple[list[str], 
     first = np.empty(int(codes.max()) + 1, dtype=np.int64)
     first[codes[::-1]] = np.arange(len(codes))[::-1]
     parts = [text.take(pa.array(index[first])) for text, index in zip(texts, indices, strict=True)]
-    return pc.binary_join_element_wise(*parts, "/").to_pylist(), codes
+    return pc.binary_join_element_wise(*parts, "/"), codes
+
+
+class _Hashed:
+    """The hashes of keys that were met before, so that Arrow looks them up."""
+
+    LIMIT = 1 << 21
+
+    def __init__(self) -> None:
+        self._names: pa.Array | None = None
+        self._hashes: np.ndarray | None = None
+
+    def of(self, names: pa.Array) -> np.ndarray:
+        """`hash_of` of each name; uint64, shape (names,)."""
+        import numpy as np
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        if self._names is None or self._hashes is None:
+            self._names, self._hashes = names, hashes(names.to_pylist())
+            return self._hashes
+        at = pc.index_in(names, value_set=self._names)
+        found = self._hashes[pc.fill_null(at, 0).to_numpy()]
+        if at.null_count:
+            new = names.filter(at.is_null())
+            fresh = hashes(new.to_pylist())
+            found[at.is_null().to_numpy(zero_copy_only=False)] = fresh
+            if len(self._names) + len(new) > self.LIMIT:
+                self._names, self._hashes = names, found
+            else:
+                self._names = pa.concat_arrays([self._names, new])
+                self._hashes = np.concatenate([self._hashes, fresh])
+        return found
+
+
+_HASHED = _Hashed()
 
 
 def hashes(names: Sequence[str]) -> np.ndarray:

@@ -195,7 +195,8 @@ class Bucket:
         """Columns of some rows: an ndarray where all are numbers, else a DataFrame."""
         if not self._once(("numeric", names), lambda: modelcode.all_numbers(self.rows.schema, names)):
             return self._frame(names, start, end)
-        x = np.empty((end - start, len(names)))
+        # A feature after the other: so they are copied, and so least squares reads them.
+        x = np.empty((end - start, len(names)), order="F")
         if 2 * len(x) > self.rows.num_rows:
             # Most of the bucket is this one partition: its columns are not held as floats beside its matrix.
             for place, name in enumerate(names):
@@ -207,7 +208,7 @@ class Bucket:
 
     def _frame(self, names: tuple[str, ...], start: int, end: int) -> pd.DataFrame:
         # Columns of a whole bucket can't become pandas' at once: their types would follow from other partitions' nulls.
-        selected = self._once(("selected", names), lambda: self.rows.select(list(dict.fromkeys(names))))
+        selected = self._once(("selected", names), lambda: modelcode.widened(self.rows.select(list(dict.fromkeys(names)))))
         return selected.slice(start, end - start).to_pandas()
 
     def _derived(self, inputs: Inputs, ahead: int) -> np.ndarray:

@@ -54,15 +54,15 @@ def _seeded(estimator: Any, seed: int) -> Any:
     It does what ``get_params(deep=True)`` and ``set_params`` do, but for scikit-learn's usual classes without reading the
     signature of every class for every fit, which takes longer than many a fit's arithmetic.
     """
-    inside = _inside(estimator)
-    if inside is None:
+    held = inside(estimator)
+    if held is None:
         open_states = {
             name: seed
             for name, value in estimator.get_params(deep=True).items()
             if (name == "random_state" or name.endswith("__random_state")) and value is None
         }
         return estimator.set_params(**open_states) if open_states else estimator
-    for name, value in inside:
+    for name, value in held:
         if name == "random_state" and value is None:
             estimator.random_state = seed
         elif hasattr(value, "get_params") and not isinstance(value, type):
@@ -70,7 +70,7 @@ def _seeded(estimator: Any, seed: int) -> Any:
     return estimator
 
 
-def _inside(estimator: Any) -> list[tuple[str, Any]] | None:
+def inside(estimator: Any) -> list[tuple[str, Any]] | None:
     """The parameters of an estimator, or the steps of a Pipeline; None for a class that keeps them in a way of its own."""
     from sklearn.pipeline import Pipeline
 
@@ -236,6 +236,14 @@ def all_numbers(schema: pa.Schema, names: Sequence[str]) -> bool:
 
     kinds = [schema.field(name).type for name in names]
     return all(t.is_integer(kind) or t.is_floating(kind) or t.is_boolean(kind) for kind in kinds)
+
+
+def widened(rows: pa.Table) -> pa.Table:
+    """The rows with measurements of single precision as double: what models and an author's code compute with."""
+    import pyarrow as pa
+
+    wide = [field.with_type(pa.float64()) if field.type == pa.float32() else field for field in rows.schema]
+    return rows.cast(pa.schema(wide, rows.schema.metadata))
 
 
 def numbers(column: pa.ChunkedArray) -> np.ndarray:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from modelfleet import modelcode, pack
+from modelfleet.spared import spared
 
 MESSAGE_LIMIT = 500
 
@@ -107,7 +108,9 @@ def fit(build: Callable[[], Any], x: modelcode.Matrix, y: np.ndarray, weights: n
     from modelfleet.forecasting.weights import fit_estimator  # whose package imports this module
 
     try:
-        return fit_estimator(build(), x, y, weights)
+        estimator = build()
+        with spared(estimator, x, y):
+            return fit_estimator(estimator, x, y, weights)
     except (Exception, SystemExit) as exc:
         raise failed(Reason.FIT_RAISED, exc) from exc
 

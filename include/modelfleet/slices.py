@@ -74,9 +74,25 @@ def row_hashes(rows: pa.Table) -> np.ndarray:
     return mixed
 
 
+def fingerprints(rows: pa.Table) -> dict[str, str]:
+    """The partitions of a sorted bucket in its order, each with the digest of its rows."""
+    hashes = row_hashes(rows)
+    return {key: fingerprint(hashes[start:end]) for key, start, end in bounds(rows)}
+
+
+def taken(rows: pa.Table, order: np.ndarray) -> pa.Table:
+    """The rows at these positions, which are all below the number of rows, in one piece."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    positions = pa.array(order.astype(np.uint32) if rows.num_rows < 1 << 32 else order)
+    return pc.take(rows.combine_chunks(), positions, boundscheck=False).combine_chunks()
+
+
 def fingerprint(hashes: np.ndarray) -> str:
     """The digest of one partition's rows, from their hashes in order."""
-    return hashlib.blake2b(hashes.tobytes(), digest_size=16).hexdigest()
+    return hashlib.blake2b(hashes, digest_size=16).hexdigest()
 
 
 def digest_of_parts(parts: Iterable[tuple[str, str]]) -> str:

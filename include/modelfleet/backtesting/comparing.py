@@ -260,7 +260,7 @@ class _Compared:
             return {}
         code = modelcode.imported(self.header.code[0], {}, fleet=self.header.fleet)
         assert code.metrics is not None
-        frame = self.rows.slice(inside.start, inside.stop - inside.start).to_pandas()[valid]
+        frame = modelcode.widened(self.rows.slice(inside.start, inside.stop - inside.start)).to_pandas()[valid]
         try:
             made: dict[str, Any] = {}
             for prefix, said in (("", self.values), ("baseline_", self.base[0])):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -40,16 +40,16 @@ class Part(NamedTuple):
     position: int
 
 
-def write_fragment(lake: Lake, place: BucketPlace, rows: pa.Table, names: Sequence[str], codes: np.ndarray) -> Fragment:
-    """Write rows split by the bucket of their key; `codes` are the places of the rows' keys in `names`."""
+def write_fragment(lake: Lake, place: BucketPlace, rows: pa.Table, hashed: np.ndarray, codes: np.ndarray) -> Fragment:
+    """Write rows split by the bucket of their key; `codes` are the places of the hashes of the rows' keys in `hashed`."""
     import numpy as np
     import pyarrow as pa
 
-    buckets = keys.buckets_of(keys.hashes(names), place.buckets)[codes]
+    buckets = keys.buckets_of(hashed, place.buckets)[codes]
     order = np.argsort(buckets, kind="stable")
     present, starts = np.unique(buckets[order], return_index=True)
     ends = [*starts[1:].tolist(), len(order)]
-    parts = rows.take(pa.array(order)).combine_chunks()
+    parts = slices.taken(rows, order)
     path = f"{place.folder}/fragment-{secrets.token_hex(8)}.arrow"
     with lake.open_output(path) as sink, pa.ipc.new_file(sink, rows.schema) as writer:
         for start, end in zip(starts.tolist(), ends, strict=True):
@@ -71,6 +71,26 @@ def in_span(rows: pa.Table, time: str, span: Interval) -> pa.Table:
 
     inside = Cut(time, span, span.timezone).mask(rows.column(time).combine_chunks())
     return rows if inside.null_count == 0 and pc.all(inside).as_py() else rows.filter(inside)
+
+
+def write_partitions(lake: Lake, path: str, prints: Mapping[str, str]) -> FileEntry:
+    """Write the partitions of a bucket in its order, each with the fingerprint of its rows."""
+    import pyarrow as pa
+
+    columns = {"partition": prints.keys(), "fingerprint": prints.values()}
+    found = pa.table({name: pa.array(list(values), pa.string()) for name, values in columns.items()})
+    with lake.open_output(path) as sink, pa.ipc.new_file(sink, found.schema) as writer:
+        writer.write_table(found)
+    return lake.entry(path, found.num_rows)
+
+
+def read_partitions(lake: Lake, entry: FileEntry) -> dict[str, str]:
+    """What `write_partitions` wrote: the fingerprints by partition, in the bucket's order."""
+    import pyarrow as pa
+
+    with lake.open_input(entry.path) as file:
+        found = pa.ipc.open_file(file).read_all()
+    return dict(zip(*(column.to_pylist() for column in found.columns), strict=True))
 
 
 def read_bucket(lake: Lake, entry: FileEntry) -> pa.Table:

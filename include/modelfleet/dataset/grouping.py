@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from modelfleet import engine, keys, prepare, slices
 from modelfleet.dataset.columns import Columns, Treated, check_columns
-from modelfleet.dataset.fragments import OWN, Fragment, Part, in_span, read_part, write_fragment
+from modelfleet.dataset.fragments import OWN, Fragment, Part, in_span, read_part, write_fragment, write_partitions
 from modelfleet.dataset.sorting import sorted_order
 from modelfleet.errors import DataError, bounded
 from modelfleet.features import MAX_CATEGORIES, Recipe, categories_of, settle
@@ -238,8 +238,7 @@ def _split(layout: _Layout, batches: Iterable[pa.RecordBatch]) -> Iterator[Fragm
 def _write_span(layout: _Layout, rows: pa.Table) -> Iterator[Fragment]:
     rows = in_span(rows, layout.columns.time, layout.span)
     if rows.num_rows:
-        names, codes = keys.encode_columns(rows, layout.columns.keys)
-        yield write_fragment(layout.lake, layout.place, rows, names, codes)
+        yield write_fragment(layout.lake, layout.place, rows, *keys.hash_columns(rows, layout.columns.keys))
 
 
 def _gather(layout: _Layout, fields: list[pa.Field], task: tuple[int, tuple[Part, ...]]) -> BucketResult:
@@ -252,21 +251,24 @@ def _gather(layout: _Layout, fields: list[pa.Field], task: tuple[int, tuple[Part
     given = [read_part(layout.lake, part).cast(schema) for part in parts]
     rows = pa.concat_tables([schema.empty_table(), *given])
     rows, treated = layout.treated(_sorted(rows, layout.columns))
-    hashes = slices.row_hashes(rows)
-    digests = [(key, slices.fingerprint(hashes[start:end])) for key, start, end in slices.bounds(rows)]
-    path = layout.place.file("rows", bucket, secrets.token_hex(4), "parquet")
+    prints = slices.fingerprints(rows)
+    token = secrets.token_hex(4)
+    path = layout.place.file("rows", bucket, token, "parquet")
     with layout.lake.open_output(path) as sink:
-        pq.write_table(rows, sink, row_group_size=1 << 17, **write_options(rows.schema))
-    entry = layout.lake.entry(path, rows.num_rows)
+        pq.write_table(rows, sink, row_group_size=1 << 17, **write_options(rows.schema, rows))
+    files = {
+        "rows": layout.lake.entry(path, rows.num_rows),
+        "partitions": write_partitions(layout.lake, layout.place.file("partitions", bucket, token, "arrow"), prints),
+    }
     facts = {
         "partitions": _due(rows, layout),
-        "digest": slices.digest_of_parts(digests),
+        "digest": slices.digest_of_parts(prints.items()),
         "bytes": rows.nbytes,
         "schema": {field.name: str(field.type) for field in rows.schema if field.name not in OWN},
         "treated": treated,
         "categories": {name: sorted(found) for name, found in categories_of(rows, layout.categorical).items()},
     }
-    return finish(layout.lake, layout.place, BucketResult(bucket, {"rows": entry}, facts))
+    return finish(layout.lake, layout.place, BucketResult(bucket, files, facts))
 
 
 def _due(rows: pa.Table, layout: _Layout) -> int:
@@ -298,4 +300,4 @@ def _sorted(rows: pa.Table, columns: Columns) -> pa.Table:
         return rows
     times = slices.wall_times(rows.column(columns.time)).astype(np.int64)
     others = [n for n in columns.all if n not in columns.keys and n != columns.time and n in rows.column_names]
-    return rows.take(pa.array(sorted_order(codes, times, rows.select(others)))).combine_chunks()
+    return slices.taken(rows, sorted_order(codes, times, rows.select(others)))

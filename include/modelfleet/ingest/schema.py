@@ -2,7 +2,8 @@
 
 The lake knows few types, so that intervals and databases agree: ``bool``, ``int64``, ``double``, ``string``,
 ``binary``, ``date32[day]``, ``timestamp[us]``, ``timestamp[us, tz=UTC]``, and ``null`` for a column of which no value
-was seen.
+was seen. Files may also hold ``float``: measurements of single precision would take twice the room as double and say no
+more. Models, and an author's code, get them as double all the same.
 """
 
 from __future__ import annotations
@@ -53,7 +54,8 @@ def lake_type(kind: pa.DataType, *, utc: bool = False) -> pa.DataType | None:
         (types.is_null, pa.null()),
         (types.is_boolean, pa.bool_()),
         (types.is_integer, pa.int64()),
-        (types.is_floating, pa.float64()),
+        (types.is_float64, pa.float64()),
+        (types.is_floating, pa.float32()),
         (lambda k: types.is_string(k) or types.is_large_string(k) or types.is_string_view(k), pa.string()),
         (lambda k: types.is_binary(k) or types.is_large_binary(k) or types.is_fixed_size_binary(k), pa.binary()),
         (types.is_date, pa.date32()),

@@ -96,7 +96,7 @@ def keep_any(batch: pa.RecordBatch, cuts: Sequence[Cut]) -> pa.RecordBatch:
     mask = cuts[0].mask(times)
     for cut in cuts[1:]:
         mask = pc.or_(mask, cut.mask(times))
-    return batch.filter(mask)
+    return batch if pc.all(mask, skip_nulls=False).as_py() else batch.filter(mask)
 
 
 def to_instants(times: pa.Array, zone: str) -> pa.Array:

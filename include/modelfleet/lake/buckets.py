@@ -18,10 +18,11 @@ from modelfleet.lake.store import FileEntry, Lake
 
 @dataclass(frozen=True)
 class BucketTask:
-    """One bucket of a dataset to work on: its number and the file of its rows."""
+    """One bucket of a dataset to work on: its number, the file of its rows, and the file of its partitions' fingerprints."""
 
     bucket: int
     rows: FileEntry
+    partitions: FileEntry | None = None
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Sequence
-from importlib.metadata import packages_distributions
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib import metadata
 from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -76,7 +78,6 @@ def _code_of(packages: Sequence[str]) -> tuple[tuple[Path, ...], tuple[str, ...]
 
     Of code that is logged, what it imports is required too; Modelfleet's own needs are known.
     """
-    distributions = packages_distributions()
     own: list[Path] = []
     needed: list[str] = []
     for name in dict.fromkeys(packages):
@@ -87,9 +88,24 @@ def _code_of(packages: Sequence[str]) -> tuple[tuple[Path, ...], tuple[str, ...]
         own.append(folder)
         if name != "modelfleet":
             needed += _imported(folder)
-    requirements = [distribution for name in dict.fromkeys(needed) for distribution in distributions.get(name, [])]
     known = {*registry.PackModel.requirements, "modelfleet"}
-    return tuple(own), tuple(name for name in dict.fromkeys(requirements) if name not in known)
+    others = dict.fromkeys(name for name in needed if name not in {"modelfleet", *packages})
+    found = dict.fromkeys(chain.from_iterable(map(_distributions, others)))
+    return tuple(own), tuple(name for name in found if name not in known)
+
+
+def _distributions(package: str) -> tuple[str, ...]:
+    """The installed distributions that a package comes from; mostly one of its own name."""
+    try:
+        return (metadata.distribution("scikit-learn" if package == "sklearn" else package).name,)
+    except metadata.PackageNotFoundError:
+        return tuple(_by_package().get(package, ()))
+
+
+@cache
+def _by_package() -> Mapping[str, list[str]]:
+    """All installed distributions by the packages they bring; to read them takes half a second."""
+    return metadata.packages_distributions()
 
 
 def _imported(folder: Path) -> list[str]:

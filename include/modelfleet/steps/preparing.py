@@ -97,7 +97,8 @@ def group_rows(ctx: Context) -> StepResult:
         "buckets": len(made.results),
         "bytes": [result.facts["bytes"] for result in made.results],
     }
-    return StepResult({"rows": tuple(result.files["rows"] for result in made.results)}, made.digest, facts)
+    files = {name: tuple(result.files[name] for result in made.results) for name in ("rows", "partitions")}
+    return StepResult(files, made.digest, facts)
 
 
 def _treated(ctx: Context, spec: FleetSpec, given: Sequence[Source]) -> dataset.Treated:
@@ -182,6 +183,7 @@ def dataset_fingerprint(ctx: Context) -> Json:
     """All that the step's result depends on."""
     spec = problem_spec(ctx)
     return {
+        "format": dataset.FORMAT,
         "inputs": restating.content(ctx.attempt.inputs),
         "tables": list(ctx.spec.data.tables),
         "columns": columns(ctx).all,

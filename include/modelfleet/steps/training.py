@@ -189,7 +189,7 @@ def run_buckets(ctx: Context, step: str, place: BucketPlace, work: Any, task: An
     done = kept(ctx.lake, ctx.attempt, step, place) if not ctx.attempt.options.get("force") else {}
     todo = [bucket for bucket in range(place.buckets) if bucket not in done]
     todo.sort(key=lambda bucket: -rows.facts["bytes"][bucket])
-    tasks = [task(bucket, rows.files["rows"][bucket]) for bucket in todo]
+    tasks = [task(bucket, rows.files["rows"][bucket], rows.files["partitions"][bucket]) for bucket in todo]
     made = engine.fan_out(ctx.spark, work, tasks, label=step, progress=ctx.progress) if tasks else []
     return sorted([*done.values(), *made], key=lambda result: result.bucket)
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from modelfleet import guard, keys, modelcode, pack, slices
-from modelfleet.dataset import read_bucket
+from modelfleet.dataset import read_bucket, read_partitions
 from modelfleet.errors import CorruptionError
 from modelfleet.forecast_model import ForecastModel
 from modelfleet.group_models import GroupModels
@@ -72,14 +72,17 @@ class BucketTrainer:
 
         return pa.Table.from_pylist(list(self.each(bucket)), schema=pack.row_schema(key_fields, self.plan.metrics))
 
-    def each(self, bucket: pa.Table) -> Generator[dict[str, Any]]:
-        """The pack row of one partition after the other, in the bucket's order."""
-        hashes = slices.row_hashes(bucket)
+    def each(self, bucket: pa.Table, prints: Mapping[str, str] | None = None) -> Generator[dict[str, Any]]:
+        """The pack row of one partition after the other, in the bucket's order.
+
+        :param prints: the fingerprints of the partitions, where they are known.
+        """
+        known = slices.fingerprints(bucket) if prints is None else prints
         shared = Bucket(bucket, self.plan.columns.time, (*self.plan.columns.keys, self.plan.columns.time))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            for row, (_, start, end) in zip(self._fitted(shared), shared.bounds, strict=True):
-                yield row | {"fingerprint": slices.fingerprint(hashes[start:end])}
+            for row, (key, _, _) in zip(self._fitted(shared), shared.bounds, strict=True):
+                yield row | {"fingerprint": known[key]}
 
     def _fitted(self, bucket: Bucket) -> Generator[dict[str, Any]]:
         if self.limits is None:
@@ -331,11 +334,12 @@ class BucketWork:
         champion = None if self.champion is None else self.champion.rows(*hashes)
         saved = Checkpoints(self.lake, self.place, task.bucket, self.earlier, self.checkpoint_seconds)
         parts, carried = saved.found(), schema.empty_table()
+        prints = read_partitions(self.lake, task.partitions) if task.partitions else slices.fingerprints(rows)
         if self.carrying is not None:
-            carried = self.carrying.rows(rows, hashes, champion, schema)
+            carried = self.carrying.rows(prints, hashes, champion, schema)
         rest = without(rows, [carried, *parts])
         if rest.num_rows:
-            parts += self._fit(rest, champion, saved)
+            parts += self._fit(rest, champion, saved, prints)
         trained = in_order(rows, [carried, *parts], schema)
         entry = pack.write_rows(
             self.lake, self.place.file("pack", task.bucket, secrets.token_hex(4), "parquet"), trained
@@ -352,7 +356,9 @@ class BucketWork:
         saved.forget()
         return made
 
-    def _fit(self, rows: pa.Table, champion: pa.Table | None, saved: Checkpoints) -> list[pa.Table]:
+    def _fit(
+        self, rows: pa.Table, champion: pa.Table | None, saved: Checkpoints, prints: Mapping[str, str]
+    ) -> list[pa.Table]:
         """The pack rows of some partitions of a bucket, fitted now."""
         trainer = BucketTrainer(
             self.plan,
@@ -364,5 +370,5 @@ class BucketWork:
             Limits.of(self.plan.per_model),
         )
         schema = pack.row_schema(self.key_fields, self.plan.metrics)
-        with closing(trainer.each(rows)) as fitted:
+        with closing(trainer.each(rows, prints)) as fitted:
             return list(saved.keep(fitted, schema))

@@ -11,7 +11,7 @@ All of it is done by Arrow for a whole bucket; per partition there is only the f
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -111,19 +111,23 @@ class Carrying:
                     holders[fold["partition"]].folds.append(fold)
         return usable
 
-    def rows(self, bucket: pa.Table, hashes: tuple[int, int], champion: pa.Table | None, schema: pa.Schema) -> pa.Table:
+    def rows(
+        self, prints: Mapping[str, str], hashes: tuple[int, int], champion: pa.Table | None, schema: pa.Schema
+    ) -> pa.Table:
         """The pack rows, models included, of the partitions of a bucket that are as they were.
 
+        :param prints: the fingerprints of the bucket's partitions.
         :param hashes: the range of hashes that the bucket covers.
         :param champion: the champion's pack rows of that range.
         :raises CorruptionError: when a file of the earlier pack does not hold the recorded bytes.
         """
+        import pyarrow as pa
         import pyarrow.compute as pc
 
         earlier = self.pack.rows(*hashes)
-        names, prints = fingerprints(bucket)
+        names, values = (pa.array(list(listed), pa.string()) for listed in (prints.keys(), prints.values()))
         at = pc.index_in(earlier.column("partition"), value_set=names)
-        same = pc.equal(earlier.column("fingerprint"), prints.take(at.combine_chunks()))
+        same = pc.equal(earlier.column("fingerprint"), values.take(at.combine_chunks()))
         again = pc.is_in(earlier.column("reason"), value_set=_texts(self.again))
         follows = pc.or_(
             pc.is_null(earlier.column("shared")), pc.is_in(earlier.column("shared"), value_set=_texts(self.shared))
@@ -131,16 +135,6 @@ class Carrying:
         kept = pc.and_(pc.and_(pc.fill_null(same, False), pc.invert(again)), follows)
         carried = earlier.filter(kept).select(schema.names).cast(schema)
         return carried if self.same_champion else _beside(carried, champion)
-
-
-def fingerprints(bucket: pa.Table) -> tuple[pa.Array, pa.Array]:
-    """The partitions of a bucket in its order, and the digest of the rows of each."""
-    import pyarrow as pa
-
-    hashes = slices.row_hashes(bucket)
-    found = [(key, slices.fingerprint(hashes[start:end])) for key, start, end in slices.bounds(bucket)]
-    names, prints = zip(*found, strict=True) if found else ((), ())
-    return pa.array(names, pa.string()), pa.array(prints, pa.string())
 
 
 def without(bucket: pa.Table, done: Sequence[pa.Table]) -> pa.Table:

@@ -163,7 +163,7 @@ class Sample(ABC):
         measured = self._metrics(truth, predicted, start)
         code = next(iter(self.codes.values()))
         if code.metrics is not None and self.plan.own_metrics:
-            frame = self.table.slice(start, end - start).to_pandas()
+            frame = modelcode.widened(self.table.slice(start, end - start)).to_pandas()
             measured |= _own_metrics(code, truth, predicted.values, frame, self.plan.own_metrics)
         return measured
 

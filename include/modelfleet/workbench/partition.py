@@ -41,7 +41,7 @@ class Partition:
 
     def frame(self) -> pd.DataFrame:
         """The same, as pandas has them."""
-        return self.rows().to_pandas()
+        return modelcode.widened(self.rows()).to_pandas()
 
     @property
     def problem(self) -> str | None:

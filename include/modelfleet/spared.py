@@ -1,0 +1,58 @@
+"""Checks that scikit-learn need not repeat for each of a million fits; they take longer than many a fit's arithmetic.
+
+An estimator of scikit-learn's own checks all values for NaN and infinity, several times, and its parameters. The first is
+spared where one sum over the values shows that there are none; the second where an estimator of the same class was
+fitted with the same parameters before, in this process. Estimators that hold others (pipelines, searches, ensembles of
+given ones) are left alone: what their parts get is made on the way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from modelfleet import modelcode
+
+_FITTED: dict[type, list[tuple[str, Any]]] = {}
+"""The parameters that estimators of a class were fitted with last, but for the random state."""
+
+
+@contextmanager
+def spared(estimator: Any, x: modelcode.Matrix, y: np.ndarray) -> Iterator[None]:
+    """While an estimator is fitted on these values, what was seen to be right is not checked again."""
+    parameters = _own_parameters(estimator)
+    if parameters is None or not isinstance(x, np.ndarray):
+        yield
+        return
+    import sklearn
+
+    with np.errstate(all="ignore"):
+        finite = bool(np.isfinite(x.sum()) and np.isfinite(y.sum()))
+    with sklearn.config_context(assume_finite=finite, skip_parameter_validation=_same(type(estimator), parameters)):
+        yield
+    _FITTED[type(estimator)] = parameters
+
+
+def _own_parameters(estimator: Any) -> list[tuple[str, Any]] | None:
+    """The parameters of an estimator of scikit-learn's that holds no other; None for all others."""
+    if not type(estimator).__module__.startswith("sklearn."):
+        return None
+    inside = modelcode.inside(estimator)
+    if inside is None or any(isinstance(value, list | tuple) or hasattr(value, "fit") for _, value in inside):
+        return None
+    return [(name, value) for name, value in inside if name != "random_state"]
+
+
+def _same(kind: type, parameters: list[tuple[str, Any]]) -> bool:
+    before = _FITTED.get(kind)
+    try:
+        # By type too: True equals 1, and scikit-learn takes the one for a parameter where it refuses the other.
+        return before is not None and all(
+            name == other and type(value) is type(last) and bool(value == last)
+            for (name, value), (other, last) in zip(parameters, before, strict=True)
+        )
+    except (TypeError, ValueError):  # values such as arrays, which have no one answer
+        return False
