@@ -57,14 +57,12 @@ def start_session(spec: FleetSpec, meter: Meter) -> None:
         importing = threading.Thread(target=expectations.gx)
         importing.start()
         spark = engine.session("bench", timezone=spec.timezone)
-        start_workers(spark)
+        engine.start_workers(spark, import_libraries)
         importing.join()
 
 
-def start_workers(spark: Any) -> None:
-    """Run one small task per core in Python."""
-    cores = spark.sparkContext.defaultParallelism
-    spark.sparkContext.parallelize(range(cores), cores).map(lambda n: n).collect()
+def import_libraries() -> None:
+    """What a worker of any implementation imports before its first partition."""
 
 
 def run_pipeline(

@@ -6,7 +6,8 @@ import os
 from typing import Any
 
 from bench.measure import Meter
-from bench.ours import start_workers
+from bench.ours import import_libraries
+from modelfleet import engine
 
 SETTINGS = {
     "spark.driver.memory": "2g",
@@ -35,5 +36,5 @@ def started(meter: Meter) -> Any:
             builder = builder.config(name, value)
         spark = builder.getOrCreate()
         spark.sparkContext.setLogLevel("ERROR")
-        start_workers(spark)
+        engine.start_workers(spark, import_libraries)
     return spark

@@ -18,7 +18,19 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from modelfleet import Classification, Data, FleetSpec, Gate, Quality, Regression, Schedule, SqlTable, Training, keys
+from modelfleet import (
+    Classification,
+    Data,
+    FleetSpec,
+    Gate,
+    Quality,
+    Regression,
+    Schedule,
+    SqlTable,
+    Training,
+    dataset,
+    keys,
+)
 from modelfleet.lake import Lake, RunManifest, StepManifest, runs
 from modelfleet.plan import steps_of
 from modelfleet.steps import RunRef, open_run, run_step
@@ -165,6 +177,8 @@ class World:
     def output(self, pipeline: str, interval: str, step: str, name: str) -> pa.Table:
         """The rows of all files of an output of the run in force."""
         files = self.manifest(pipeline, interval, step).files[name]
+        if step == "dataset":
+            return pa.concat_tables(dataset.read_bucket(Lake.open(), entry) for entry in files)
         return pa.concat_tables(pq.read_table(self.home / "lake" / entry.path) for entry in files)
 
     @property

@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from modelfleet import Data, Features, FleetSpec, Forecast, Lag, Regression, SqlTable, Training, keys, slices
+from modelfleet import Data, Features, FleetSpec, Forecast, Lag, Regression, SqlTable, Training, dataset, keys, slices
 from modelfleet import interval as intervals
 from modelfleet.exploring.prepared import Prepared
 from modelfleet.lake import FileEntry, Lake, StepManifest, runs
@@ -65,17 +64,15 @@ def write(rows: pa.Table, spec: FleetSpec, folder: str, *, buckets: int = 3, end
     :param end: make the series regular up to there, as the step does for a forecast.
     """
     lake = Lake.open()
-    entries, treated, schema = [], Counter[str](), rows.schema
+    entries, treated, nulls, schema = [], Counter[str](), Counter[str](), rows.schema
     for number, part in enumerate(_buckets(rows, spec, buckets)):
         made = part
         if end is not None:
             made, counts = regularize(part, SeriesPlan.of(spec, end=end, future=0))
             treated.update(counts)
         schema = made.schema
-        path = f"{folder}/rows-{number:05d}.parquet"
-        with lake.open_output(path) as sink:
-            pq.write_table(made, sink, compression="zstd", row_group_size=1 << 17)
-        entries.append(lake.entry(path, made.num_rows))
+        entries.append(dataset.write_bucket(lake, f"{folder}/rows-{number:05d}.arrow", made))
+        nulls.update({name: made.column(name).null_count for name in made.column_names})
     own = (slices.PARTITION, PROBLEM)
     return Written(
         tuple(entries),
@@ -84,6 +81,7 @@ def write(rows: pa.Table, spec: FleetSpec, folder: str, *, buckets: int = 3, end
             "schema": {field.name: str(field.type) for field in schema if field.name not in own},
             "notes": [],
             "treated": dict(treated),
+            "nulls": {name: count for name, count in nulls.items() if name not in own},
         },
     )
 

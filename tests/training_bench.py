@@ -11,7 +11,6 @@ from unittest import mock
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from modelfleet import (
     Classification,
@@ -20,6 +19,7 @@ from modelfleet import (
     Regression,
     SqlTable,
     Training,
+    dataset,
     engine,
     keys,
     modelcode,
@@ -155,9 +155,7 @@ def champions_of(rows: Mapping[str, Row]) -> dict[str, Row]:
 
 
 def write_bucket(lake: Lake, path: str, rows: pa.Table) -> FileEntry:
-    with lake.open_output(path) as sink:
-        pq.write_table(rows, sink)
-    return lake.entry(path, rows.num_rows)
+    return dataset.write_bucket(lake, path, rows)
 
 
 def train_in_lake(

@@ -155,9 +155,13 @@ class Bucket:
         _ = self.bounds, self.times
         steps = tuple(aheads)
         for given in inputs:
-            if given.recipe is not None and self.columns.issuperset(given.needs):
-                for ahead in steps:
-                    self._derived(given, ahead)
+            if not self.columns.issuperset(given.needs):
+                continue
+            for ahead in steps if given.recipe is not None else ():
+                self._derived(given, ahead)
+            largest = max((end - start for _, start, end in self.bounds), default=0)
+            if given.recipe is None and self._all_numbers(given.columns) and 2 * largest <= self.rows.num_rows:
+                self._plain(given.columns)
 
     def part(self, position: int) -> pa.Table:
         """The rows of one partition."""
@@ -193,7 +197,7 @@ class Bucket:
 
     def _as_they_are(self, names: tuple[str, ...], start: int, end: int) -> Matrix:
         """Columns of some rows: an ndarray where all are numbers, else a DataFrame."""
-        if not self._once(("numeric", names), lambda: modelcode.all_numbers(self.rows.schema, names)):
+        if not self._all_numbers(names):
             return self._frame(names, start, end)
         # A feature after the other: so they are copied, and so least squares reads them.
         x = np.empty((end - start, len(names)), order="F")
@@ -202,13 +206,22 @@ class Bucket:
             for place, name in enumerate(names):
                 x[:, place] = modelcode.numbers(self.rows.column(name)[start:end])
             return x
-        for place, column in enumerate(self._once(("plain", names), lambda: [self.numbers(name) for name in names])):
+        for place, column in enumerate(self._plain(names)):
             x[:, place] = column[start:end]
         return x
 
+    def _all_numbers(self, names: tuple[str, ...]) -> bool:
+        return bool(self._once(("numeric", names), lambda: modelcode.all_numbers(self.rows.schema, names)))
+
+    def _plain(self, names: tuple[str, ...]) -> list[np.ndarray]:
+        made: list[np.ndarray] = self._once(("plain", names), lambda: [self.numbers(name) for name in names])
+        return made
+
     def _frame(self, names: tuple[str, ...], start: int, end: int) -> pd.DataFrame:
         # Columns of a whole bucket can't become pandas' at once: their types would follow from other partitions' nulls.
-        selected = self._once(("selected", names), lambda: modelcode.widened(self.rows.select(list(dict.fromkeys(names)))))
+        selected = self._once(
+            ("selected", names), lambda: modelcode.widened(self.rows.select(list(dict.fromkeys(names))))
+        )
         return selected.slice(start, end - start).to_pandas()
 
     def _derived(self, inputs: Inputs, ahead: int) -> np.ndarray:

@@ -248,8 +248,12 @@ def widened(rows: pa.Table) -> pa.Table:
 
 def numbers(column: pa.ChunkedArray) -> np.ndarray:
     """A numeric column as float64, null as NaN."""
+    import numpy as np
     import pyarrow as pa
 
+    kind = column.type
+    if column.null_count == 0 and column.num_chunks > 1 and (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
+        return np.concatenate([chunk.to_numpy() for chunk in column.chunks], dtype=np.float64)
     # bool has no direct cast to double in Arrow
     column = column.cast(pa.int8()) if pa.types.is_boolean(column.type) else column
     return column.cast(pa.float64(), safe=False).to_numpy()

@@ -58,7 +58,11 @@ def wall_moment(kind: pa.DataType, moment: datetime) -> np.datetime64:
 
 
 def row_hashes(rows: pa.Table) -> np.ndarray:
-    """A 64-bit hash per row over all columns but `PARTITION`, in the columns' order; shape (rows,)."""
+    """A 64-bit hash per row over all columns but `PARTITION`, in the columns' order; shape (rows,).
+
+    After each column what was mixed so far is changed by the value's bits and mixed again, so equal bits in other columns
+    make other hashes.
+    """
     import numpy as np
 
     mixed = np.full(rows.num_rows, 0x9E3779B97F4A7C15, dtype=np.uint64)
@@ -134,11 +138,9 @@ def _hashed(column: pa.ChunkedArray) -> Callable[[int, int], np.ndarray]:
         return lambda start, end: hashed[codes[start:end]]
     missing = None if column.null_count == 0 else pc.is_null(column).to_numpy()
     values = _values(column)
-    shifted = np.empty(_BLOCK_ROWS, dtype=np.uint64)
 
     def hashes(start: int, end: int) -> np.ndarray:
         bits = _bits(values[start:end])
-        _mix(bits, shifted)
         if missing is not None:
             bits[missing[start:end]] = 0x5851F42D4C957F2D
         return bits

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -29,11 +30,27 @@ def spared(estimator: Any, x: modelcode.Matrix, y: np.ndarray) -> Iterator[None]
         return
     import sklearn
 
+    know_arrays()
+
     with np.errstate(all="ignore"):
         finite = bool(np.isfinite(x.sum()) and np.isfinite(y.sum()))
     with sklearn.config_context(assume_finite=finite, skip_parameter_validation=_same(type(estimator), parameters)):
         yield
     _FITTED[type(estimator)] = parameters
+
+
+@cache
+def know_arrays() -> None:
+    """Have scikit-learn see by itself that NumPy's arrays are no data frames.
+
+    It asks narwhals, which looks for the attributes of data frames for 25 microseconds, ten times per fit and prediction.
+    The answer stays the same; a scikit-learn that asks otherwise is left as it is.
+    """
+    from sklearn.utils import validation
+
+    asked = getattr(validation, "_nw_into_df_or_series", None)
+    if asked is not None:
+        validation._nw_into_df_or_series = lambda x: type(x) is not np.ndarray and asked(x)
 
 
 def _own_parameters(estimator: Any) -> list[tuple[str, Any]] | None:

@@ -15,7 +15,7 @@ from modelfleet.exploring import sampling
 from modelfleet.exploring.findings import findings, summary
 from modelfleet.exploring.partitions import measure
 from modelfleet.exploring.profile import Profile, look
-from modelfleet.exploring.sampling import SERIES, footers, sample_rows, sample_series
+from modelfleet.exploring.sampling import SERIES, sample_rows, sample_series
 from modelfleet.spec import FleetSpec
 from prepared_bench import prepared, readings, shops
 
@@ -78,7 +78,7 @@ def test_a_small_table_is_its_own_sample(profile: Profile) -> None:
 
 def test_samples_are_drawn_evenly_and_alike_whatever_the_buckets() -> None:
     one, many = (prepared(sales(40), spec(), buckets=count) for count in (1, 9))
-    drawn = [sample_rows(p, footers(p), 4_000) for p in (one, many)]
+    drawn = [sample_rows(p, 4_000) for p in (one, many)]
     series = [sample_series(p, measure(p).partitions, 20_000) for p in (one, many)]
 
     pd.testing.assert_frame_equal(drawn[0], drawn[1])
@@ -89,11 +89,11 @@ def test_samples_are_drawn_evenly_and_alike_whatever_the_buckets() -> None:
     assert stats.kstest((drawn[0]["day"] - pd.Timestamp(DAYS[0])).dt.days / len(DAYS), "uniform").pvalue > 0.001
 
 
-def test_of_very_many_rows_some_row_groups_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sampling, "_ROW_GROUPS", 3)
+def test_of_very_many_rows_some_batches_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sampling, "_BATCHES", 3)
     p = prepared(sales(40), spec(), buckets=9)
 
-    drawn = sample_rows(p, footers(p), 2_000)
+    drawn = sample_rows(p, 2_000)
 
     read = [entry.rows for entry in p.files]
     assert len(drawn) == 2_000

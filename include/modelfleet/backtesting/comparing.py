@@ -81,7 +81,6 @@ class CompareWork:
     def _actual(self, bucket: _Compared, low: int, high: int) -> np.ndarray:
         """The targets of the predicted rows; NaN where none is known."""
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
         if bucket.forecast is None:
             return bucket.own_targets
@@ -90,8 +89,7 @@ class CompareWork:
         found = []
         for entry, (start, end) in self.actuals:
             if start < high and low < end:
-                with self.lake.open_input(entry.path) as file:
-                    rows = pq.read_table(file, columns=[slices.PARTITION, header.time, header.target])
+                rows = read_bucket(self.lake, entry, [slices.PARTITION, header.time, header.target])
                 when = slices.wall_times(rows.column(header.time))
                 found.append(rows.filter(pa.array((when >= since) & (when < until))))
         known = _indexed(found, header.time, header.target)

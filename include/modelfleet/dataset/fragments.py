@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -11,7 +10,7 @@ from modelfleet import keys, series, slices
 from modelfleet.ingest.time import Cut
 from modelfleet.interval import Interval
 from modelfleet.lake.buckets import BucketPlace
-from modelfleet.lake.store import FileEntry, Lake
+from modelfleet.lake.store import Lake
 
 if TYPE_CHECKING:
     import numpy as np
@@ -71,31 +70,3 @@ def in_span(rows: pa.Table, time: str, span: Interval) -> pa.Table:
 
     inside = Cut(time, span, span.timezone).mask(rows.column(time).combine_chunks())
     return rows if inside.null_count == 0 and pc.all(inside).as_py() else rows.filter(inside)
-
-
-def write_partitions(lake: Lake, path: str, prints: Mapping[str, str]) -> FileEntry:
-    """Write the partitions of a bucket in its order, each with the fingerprint of its rows."""
-    import pyarrow as pa
-
-    columns = {"partition": prints.keys(), "fingerprint": prints.values()}
-    found = pa.table({name: pa.array(list(values), pa.string()) for name, values in columns.items()})
-    with lake.open_output(path) as sink, pa.ipc.new_file(sink, found.schema) as writer:
-        writer.write_table(found)
-    return lake.entry(path, found.num_rows)
-
-
-def read_partitions(lake: Lake, entry: FileEntry) -> dict[str, str]:
-    """What `write_partitions` wrote: the fingerprints by partition, in the bucket's order."""
-    import pyarrow as pa
-
-    with lake.open_input(entry.path) as file:
-        found = pa.ipc.open_file(file).read_all()
-    return dict(zip(*(column.to_pylist() for column in found.columns), strict=True))
-
-
-def read_bucket(lake: Lake, entry: FileEntry) -> pa.Table:
-    """The rows of a bucket, sorted by the hash of their key and by time."""
-    import pyarrow.parquet as pq
-
-    with lake.open_input(entry.path) as file:
-        return pq.read_table(file, read_dictionary=list(OWN))

@@ -1,7 +1,7 @@
 """The dataset step: tables of the lake -> the author's `prepare` -> rows grouped by partition, sorted by time.
 
 Two passes through the lake in Arrow. First every reader splits its rows by bucket into one Arrow file, a record batch per
-bucket; then every bucket gathers its batches, sorts them by key and time and writes one Parquet file. Memory is bounded
+bucket; then every bucket gathers its batches, sorts them by key and time and writes one Arrow file. Memory is bounded
 by a bucket.
 """
 
@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING
 
 from modelfleet import engine, keys, prepare, slices
 from modelfleet.dataset.columns import Columns, Treated, check_columns
-from modelfleet.dataset.fragments import OWN, Fragment, Part, in_span, read_part, write_fragment, write_partitions
+from modelfleet.dataset.fragments import OWN, Fragment, Part, in_span, read_part, write_fragment
+from modelfleet.dataset.rows import SUFFIX, write_bucket, write_partitions
 from modelfleet.dataset.sorting import sorted_order
 from modelfleet.errors import DataError, bounded
 from modelfleet.features import MAX_CATEGORIES, Recipe, categories_of, settle
 from modelfleet.ingest.schema import lake_type
 from modelfleet.interval import Interval
 from modelfleet.lake.buckets import BucketPlace, BucketResult, finish, kept
-from modelfleet.lake.parquet import write_options
 from modelfleet.lake.runs import Attempt
 from modelfleet.lake.store import Lake
 from modelfleet.spec.problem import Forecast
@@ -45,7 +45,7 @@ _SPLIT_ROWS = 1 << 20
 
 @dataclass(frozen=True)
 class Dataset:
-    """The grouped rows: one Parquet file per bucket, and what the pass over them found."""
+    """The grouped rows: one file per bucket, and what the pass over them found."""
 
     results: tuple[BucketResult, ...]
     schema: dict[str, str]
@@ -55,6 +55,8 @@ class Dataset:
     partitions: int
     treated: dict[str, int]
     """What was done to how many rows: treatments, dates filled, duplicates found."""
+    nulls: dict[str, int]
+    """In how many rows each column is null."""
     categories: dict[str, tuple[str, ...]]
     """The values of each categorical column, key columns among them where models span partitions; training only."""
     digest: str
@@ -126,6 +128,7 @@ def build(
         rows=sum(r.files["rows"].rows for r in results),
         partitions=sum(r.facts["partitions"] for r in results),
         treated=dict(sum((Counter(r.facts["treated"]) for r in results), Counter())),
+        nulls=dict(sum((Counter(r.facts["nulls"]) for r in results), Counter())),
         categories=_settled([r.facts["categories"] for r in results], spec),
         digest=slices.combine(r.facts["digest"] for r in results),
     )
@@ -244,7 +247,6 @@ def _write_span(layout: _Layout, rows: pa.Table) -> Iterator[Fragment]:
 def _gather(layout: _Layout, fields: list[pa.Field], task: tuple[int, tuple[Part, ...]]) -> BucketResult:
     """Second pass: one bucket's batches of all fragments, sorted, with the canonical key beside them."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     bucket, parts = task
     schema = pa.schema(fields)
@@ -253,12 +255,10 @@ def _gather(layout: _Layout, fields: list[pa.Field], task: tuple[int, tuple[Part
     rows, treated = layout.treated(_sorted(rows, layout.columns))
     prints = slices.fingerprints(rows)
     token = secrets.token_hex(4)
-    path = layout.place.file("rows", bucket, token, "parquet")
-    with layout.lake.open_output(path) as sink:
-        pq.write_table(rows, sink, row_group_size=1 << 17, **write_options(rows.schema, rows))
+    paths = {name: layout.place.file(name, bucket, token, SUFFIX) for name in ("rows", "partitions")}
     files = {
-        "rows": layout.lake.entry(path, rows.num_rows),
-        "partitions": write_partitions(layout.lake, layout.place.file("partitions", bucket, token, "arrow"), prints),
+        "rows": write_bucket(layout.lake, paths["rows"], rows),
+        "partitions": write_partitions(layout.lake, paths["partitions"], prints),
     }
     facts = {
         "partitions": _due(rows, layout),
@@ -266,6 +266,7 @@ def _gather(layout: _Layout, fields: list[pa.Field], task: tuple[int, tuple[Part
         "bytes": rows.nbytes,
         "schema": {field.name: str(field.type) for field in rows.schema if field.name not in OWN},
         "treated": treated,
+        "nulls": {name: rows.column(name).null_count for name in rows.column_names if name not in OWN},
         "categories": {name: sorted(found) for name, found in categories_of(rows, layout.categorical).items()},
     }
     return finish(layout.lake, layout.place, BucketResult(bucket, files, facts))

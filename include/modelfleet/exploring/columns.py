@@ -43,7 +43,7 @@ def describe(
 ) -> pd.DataFrame:
     """A line for each column, in the order of the schema.
 
-    :param nulls: exact, of all `rows`; NaN is counted in the sample, since no footer knows of it.
+    :param nulls: exact, of all `rows`; NaN is counted in the sample, since no null is told of it.
     :returns: `column`, `role`, `type`, `missing` (rows of all), `share` (missing), `distinct` (in the sample), `common`
         (share of the commonest value), `low`, `median`, `high`, `outliers` (share of the sample), `infinite` (values in
         the sample), `below`, `above` (the fences), `pearson`, `spearman`, `within` (inside partitions), `explained` (share

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from modelfleet import engine, slices
+from modelfleet.dataset import read_bucket, schema_of_bucket
 from modelfleet.exploring.clock import Clock
 from modelfleet.exploring.prepared import Prepared
 from modelfleet.series import PROBLEM
@@ -102,10 +103,7 @@ def measure(prepared: Prepared, *, progress: engine.Progress | None = None) -> M
 
 def read_columns(prepared: Prepared, entry: FileEntry, columns: list[str]) -> pa.Table:
     """Some columns of a bucket's rows."""
-    import pyarrow.parquet as pq
-
-    with prepared.lake.open_input(entry.path) as file:
-        return pq.read_table(file, columns=columns, read_dictionary=[slices.PARTITION])
+    return read_bucket(prepared.lake, entry, columns)
 
 
 def as_numbers(column: pa.ChunkedArray) -> np.ndarray:
@@ -117,13 +115,10 @@ def as_numbers(column: pa.ChunkedArray) -> np.ndarray:
 
 def _read(prepared: Prepared, entry: FileEntry, clock: Clock) -> _Bucket:
     import numpy as np
-    import pyarrow.parquet as pq
 
     time, target = prepared.spec.time_column, prepared.spec.problem.target
-    with prepared.lake.open_input(entry.path) as file:
-        reader = pq.ParquetFile(file, read_dictionary=[slices.PARTITION])
-        judged = PROBLEM in reader.schema_arrow.names
-        rows = reader.read([slices.PARTITION, time, target, *([PROBLEM] if judged else [])])
+    judged = PROBLEM in schema_of_bucket(prepared.lake, entry).names
+    rows = read_columns(prepared, entry, [slices.PARTITION, time, target, *([PROBLEM] if judged else [])])
     bounds = slices.bounds(rows)
     starts = np.array([start for _, start, _ in bounds], np.int64)
     return _Bucket(

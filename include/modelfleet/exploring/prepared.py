@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Prepared:
-    """The rows of a dataset step: Parquet files sorted by partition and time.
+    """The rows of a dataset step: files sorted by partition and time.
 
     :ivar attempt: the training attempt they belong to; `committed` tells whether its models were trained.
     """

@@ -13,7 +13,7 @@ from modelfleet.exploring import seasons
 from modelfleet.exploring.clock import Clock, Holdout
 from modelfleet.exploring.partitions import Measured, measure
 from modelfleet.exploring.prepared import Prepared
-from modelfleet.exploring.sampling import SeriesSample, footers, sample_rows, sample_series
+from modelfleet.exploring.sampling import SeriesSample, sample_rows, sample_series
 from modelfleet.spec.problem import Forecast
 
 if TYPE_CHECKING:
@@ -119,8 +119,7 @@ def look(prepared: Prepared, *, wanted: int = SAMPLE_ROWS, progress: engine.Prog
     if prepared.rows == 0:
         raise DataError(f"fleet {prepared.spec.name!r}, {prepared.interval.key}: there are no prepared rows to look at")
     measured = measure(prepared, progress=progress)
-    found = footers(prepared)
-    sample = sample_rows(prepared, found, wanted, progress=progress)
+    sample = sample_rows(prepared, wanted, progress=progress)
     series = sample_series(prepared, measured.partitions, wanted)
     problem = prepared.spec.problem
     outlying, share = cols.outlying_targets(series)
@@ -129,7 +128,7 @@ def look(prepared: Prepared, *, wanted: int = SAMPLE_ROWS, progress: engine.Prog
         measured=measured,
         sample=sample,
         series=series,
-        columns=cols.describe(prepared, sample, series, found.nulls, prepared.rows),
+        columns=cols.describe(prepared, sample, series, prepared.facts["nulls"], prepared.rows),
         patterns=seasons.patterns(measured, series),
         autocorrelation=seasons.autocorrelation(series, problem.season_length if isinstance(problem, Forecast) else 7),
         outlying=outlying,

@@ -7,6 +7,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from modelfleet import engine, slices
+from modelfleet.dataset import batches_of, read_batches
 from modelfleet.exploring.clock import Clock
 from modelfleet.exploring.partitions import as_numbers, read_columns
 from modelfleet.exploring.prepared import Prepared
@@ -16,61 +17,26 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-    from modelfleet.lake import FileEntry
-
 SERIES = 200
 """At most so many whole series."""
 _LEAST_SERIES = 20
 """However long they are, so many are drawn, if there are."""
 _CELLS = 20_000_000
 """Rows times columns of a sample, so that wide tables fit into memory."""
-_ROW_GROUPS = 256
+_BATCHES = 256
 """At most so many row groups (131,072 rows each) are read for the sample of rows."""
 _SEED = 2013
 
 
-@dataclass(frozen=True)
-class Footers:
-    """What the Parquet footers know of all rows: nulls by column, and the row groups in order."""
-
-    nulls: dict[str, int]
-    groups: list[tuple[FileEntry, int, int]]
-
-    @property
-    def rows(self) -> int:
-        return sum(rows for _, _, rows in self.groups)
-
-
-def footers(prepared: Prepared) -> Footers:
-    """Read every file's footer."""
-    import pyarrow.parquet as pq
-
-    nulls = dict.fromkeys(prepared.columns, 0)
-    groups = []
-    for entry in prepared.files:
-        with prepared.lake.open_input(entry.path) as file:
-            metadata = pq.ParquetFile(file).metadata
-            for number in range(metadata.num_row_groups):
-                group = metadata.row_group(number)
-                groups.append((entry, number, group.num_rows))
-                for position in range(group.num_columns):
-                    chunk = group.column(position)
-                    if chunk.path_in_schema in nulls and chunk.statistics is not None:
-                        nulls[chunk.path_in_schema] += chunk.statistics.null_count or 0
-    return Footers(nulls, groups)
-
-
-def sample_rows(
-    prepared: Prepared, found: Footers, wanted: int, *, progress: engine.Progress | None = None
-) -> pd.DataFrame:
+def sample_rows(prepared: Prepared, wanted: int, *, progress: engine.Progress | None = None) -> pd.DataFrame:
     """About `wanted` rows (all, if there are no more), drawn evenly; every column as it is, in the order of the schema."""
     import numpy as np
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     columns = list(prepared.columns)
-    shuffled = np.random.default_rng(_SEED).permutation(len(found.groups))
-    groups = [found.groups[number] for number in np.sort(shuffled[:_ROW_GROUPS])]
+    every = [(entry, *batch) for entry in prepared.files for batch in enumerate(batches_of(entry))]
+    shuffled = np.random.default_rng(_SEED).permutation(len(every))
+    groups = [every[number] for number in np.sort(shuffled[:_BATCHES])]
     ends = np.cumsum([rows for _, _, rows in groups])
     total = int(ends[-1])
     size = bounded_rows(wanted, len(columns), total)
@@ -78,11 +44,10 @@ def sample_rows(
     of_group = np.split(picked, np.searchsorted(picked, ends[:-1]))
     parts: list[pa.Table] = []
     for entry, members in groupby(zip(groups, ends, of_group, strict=True), key=lambda member: member[0][0]):
-        with prepared.lake.open_input(entry.path) as file:
-            reader = pq.ParquetFile(file)
-            for (_, number, rows), end, positions in members:
-                if len(positions):
-                    parts.append(reader.read_row_group(number, columns=columns).take(positions - (end - rows)))
+        drawn = [(number, positions - (end - rows)) for (_, number, rows), end, positions in members if len(positions)]
+        batches = read_batches(prepared.lake, entry, [number for number, _ in drawn], columns)
+        for batch, (_, positions) in zip(batches, drawn, strict=True):
+            parts.append(pa.Table.from_batches([batch]).take(positions))
         if progress is not None:
             progress("sample", sum(part.num_rows for part in parts), len(picked))
     return _frame(pa.concat_tables(parts))

@@ -12,7 +12,7 @@ from modelfleet import keys, slices
 if TYPE_CHECKING:
     import pyarrow as pa
 
-DIGEST = 2
+DIGEST = 3
 """Raise it when `predictions_digest` gives another value for the same predictions."""
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from modelfleet import dataset, slices
 from modelfleet import interval as intervals
-from modelfleet import slices
 from modelfleet.steps import preparing
 
 if TYPE_CHECKING:
@@ -40,19 +40,16 @@ def load(ctx: Context) -> int:
 def _observed(ctx: Context, keys: tuple[str, ...], time: str, target: str) -> pa.RecordBatchReader:
     import pyarrow as pa
     import pyarrow.compute as pc
-    import pyarrow.parquet as pq
 
     entries = ctx.step("dataset").files["rows"]
     names = [*dict.fromkeys((*keys, time)), target, slices.PARTITION]
-    with ctx.lake.open_input(entries[0].path) as file:
-        stored = pq.read_schema(file)
+    stored = dataset.schema_of_bucket(ctx.lake, entries[0])
     schema = pa.schema([*(stored.field(name) for name in names[:-1]), pa.field("partition", pa.string())])
     first, end = slices.wall_moment(stored.field(time).type, _since(ctx)), ctx.attempt.interval.end
 
     def batches() -> Iterator[pa.RecordBatch]:
         for entry in entries:
-            with ctx.lake.open_input(entry.path) as file:
-                rows = pq.read_table(file, columns=names)
+            rows = dataset.read_bucket(ctx.lake, entry, names)
             times = slices.wall_times(rows.column(time))
             inside = (times >= first) & (times < slices.wall_moment(stored.field(time).type, end))
             rows = rows.filter(pc.and_(pa.array(inside), pc.is_valid(rows.column(target)).combine_chunks()))

@@ -93,6 +93,7 @@ def group_rows(ctx: Context) -> StepResult:
         "key_types": made.key_types,
         "notes": list(made.notes),
         "treated": made.treated,
+        "nulls": made.nulls,
         "categories": {name: list(values) for name, values in made.categories.items()},
         "buckets": len(made.results),
         "bytes": [result.facts["bytes"] for result in made.results],
@@ -237,10 +238,8 @@ def _prepared_rows(ctx: Context) -> pads.Dataset:
     """The prepared rows; of a Forecast's, those before the interval's end, which are not yet to come."""
     import pyarrow as pa
     import pyarrow.compute as pc
-    import pyarrow.dataset as ds
 
-    listed = [entry.path for entry in ctx.step("dataset").files["rows"]]
-    rows = ds.dataset(listed, filesystem=ctx.lake.fs, format="parquet")
+    rows = dataset.scan(ctx.lake, ctx.step("dataset").files["rows"])
     if ctx.attempt.pipeline == "train" or problem_spec(ctx).problem.kind != "forecast":
         return rows
     time = columns(ctx).time

@@ -82,9 +82,8 @@ class Context:
 
     @cached_property
     def spark(self) -> SparkSession:
-        return engine.session(
-            f"{self.attempt.fleet} {self.attempt.pipeline} {self.attempt.interval.key}", timezone=self.spec.timezone
-        )
+        a = self.attempt
+        return engine.session(f"{a.fleet} {a.pipeline} {a.interval.key}", timezone=self.spec.timezone)
 
     @cached_property
     def warehouse(self) -> Warehouse:

@@ -100,6 +100,12 @@ class BucketTrainer:
         """Make what partitions share, and read what they may need: a fork must not use this process's connections."""
         modelcode.warm_up()
         plan = self.plan
+        for name in plan.columns.keys:
+            bucket.leading(name)
+        for known in filter(None, (plan.columns.target, plan.weight)):
+            bucket.numbers(known)
+        if plan.forecast is None and plan.inputs.recipe is None:
+            bucket.missing(plan.inputs.columns)
         met = self.champion_inputs.values() if self.champions else ()
         bucket.prepare((plan.inputs, *met), plan.aheads)
         if self.groups.rows:

@@ -157,9 +157,11 @@ class Bench:
 
         from modelfleet import slices
 
-        found = _read(self.opened.lake, self.opened.dataset.files["rows"], [slices.PARTITION])
-        counted = pc.value_counts(found.column(slices.PARTITION).cast(pa.string()))
-        return {row["values"]: row["counts"] for row in counted.to_pylist()}
+        buckets = [
+            read_bucket(self.opened.lake, entry, [slices.PARTITION]) for entry in self.opened.dataset.files["rows"]
+        ]
+        found = pa.chunked_array([chunk for rows in buckets for chunk in rows.column(0).cast(pa.string()).chunks])
+        return {row["values"]: row["counts"] for row in pc.value_counts(found).to_pylist()}
 
 
 def _rows_of(opened: pack.Pack | None, key: str) -> list[Json]:
