@@ -26,8 +26,9 @@ import psutil
 from bench import generate, results
 from bench.measure import Meter
 from bench.one import ROOT, environment
-from bench.ours import start_workers
+from bench.ours import import_libraries
 from bench.workloads import WORKLOADS, fleet
+from modelfleet import engine
 
 sys.path.append(str(ROOT / "tests"))
 from cloud_servers import HOST, KEY, Standalone, azurite, standalone
@@ -201,7 +202,7 @@ def _wait_for(spark: SparkSession, cluster: Standalone, executors: int) -> None:
             raise RuntimeError(f"{len(cluster.executors())} of {executors} executors started within two minutes")
         time.sleep(0.1)
     time.sleep(3)  # until they have registered with the driver
-    start_workers(spark)
+    engine.start_workers(spark, import_libraries)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -104,11 +104,14 @@ def _told(facts: Mapping[str, Any]) -> dict[str, Any]:
     return {name: facts[name] for name in kept if facts.get(name) is not None}
 
 
-def model_index(context: Context) -> pa.Table:
-    """The models of a training without their bytes, in the order of the keys' hashes."""
+def model_index(context: Context, columns: Sequence[str] | None = None) -> pa.Table:
+    """The models of a training without their bytes, in the order of the keys' hashes.
+
+    :param columns: only these; a million models' are gigabytes in all.
+    """
     from modelfleet.steps.training import HEADER, open_pack
 
-    return open_pack(context.lake, context.step("train").files[HEADER][0]).index()
+    return open_pack(context.lake, context.step("train").files[HEADER][0]).index(columns)
 
 
 def write_metrics(context: Context, path: Path) -> None:
@@ -118,6 +121,6 @@ def write_metrics(context: Context, path: Path) -> None:
 
     from modelfleet.metrics import names
 
-    index = model_index(context)
     wanted = [*context.spec.partition_by, *names(context.spec.problem.kind), "fit_seconds"]
+    index = model_index(context, [*wanted, "status"])
     pq.write_table(index.filter(pc.equal(index.column("status"), "trained")).select(wanted), path)

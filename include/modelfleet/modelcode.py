@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Matrix = Any
-"""float64 ndarray of shape (rows, features) where all features are numbers, else a DataFrame with their names."""
+"""float64 ndarray of shape (rows, features), a feature after the other in memory where they are columns as they are, if all
+features are numbers; else a DataFrame with their names."""
 
 
 @dataclass(frozen=True)
@@ -226,8 +227,11 @@ def authors_matrix(rows: pd.DataFrame, code: ModelCode) -> pd.DataFrame:
 
 
 def take(x: Matrix, rows: slice | np.ndarray) -> Matrix:
-    """Rows of a matrix by position, whatever index the author's ``features(frame)`` gave it."""
-    return x.iloc[rows] if hasattr(x, "iloc") else x[rows]
+    """Rows of a matrix by position, whatever index the author's ``features(frame)`` gave it; an array keeps its layout."""
+    if hasattr(x, "iloc"):
+        return x.iloc[rows]
+    taken = x[rows]
+    return taken if isinstance(rows, slice) else taken.copy(order="F" if x.flags.fnc else "C")
 
 
 def all_numbers(schema: pa.Schema, names: Sequence[str]) -> bool:

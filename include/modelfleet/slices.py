@@ -96,7 +96,7 @@ def taken(rows: pa.Table, order: np.ndarray) -> pa.Table:
 
 def fingerprint(hashes: np.ndarray) -> str:
     """The digest of one partition's rows, from their hashes in order."""
-    return hashlib.blake2b(hashes, digest_size=16).hexdigest()
+    return hashlib.blake2b(hashes.data, digest_size=16).hexdigest()
 
 
 def digest_of_parts(parts: Iterable[tuple[str, str]]) -> str:

@@ -113,7 +113,8 @@ def test_conform_refuses_an_integer_a_double_does_not_hold() -> None:
     "given, stored",
     [
         (pa.uint8(), pa.int64()),
-        (pa.float32(), pa.float64()),
+        (pa.float32(), pa.float32()),
+        (pa.float16(), pa.float32()),
         (pa.decimal128(18, 0), pa.int64()),
         (pa.decimal128(19, 0), pa.float64()),
         (pa.decimal128(10, 2), pa.float64()),

@@ -142,11 +142,11 @@ def why_not(rows: pa.Table, y: np.ndarray, cut: int, settled: TrainingPlan) -> s
 def rows_of(part: pa.Table, features: tuple[str, ...], code: modelcode.ModelCode) -> Any:
     """The matrix of all rows of a partition."""
     if code.features is not None:
-        return code.features(part.select(["store", "day", *features]).to_pandas())
+        return code.features(modelcode.widened(part.select(["store", "day", *features])).to_pandas())
     if {str(part.schema.field(name).type) for name in features} <= {"double", "float", "int64", "bool"}:
         listed = [part.column(name).to_pylist() for name in features]
-        return np.array([[np.nan if v is None else float(v) for v in column] for column in listed]).T.copy(order="C")
-    return part.select(list(features)).to_pandas()
+        return np.array([[np.nan if v is None else float(v) for v in column] for column in listed]).T.copy(order="F")
+    return modelcode.widened(part.select(list(features))).to_pandas()
 
 
 @st.composite

@@ -1,7 +1,7 @@
 """The files of grouped rows: one per bucket, written once and read a few times, whole columns at a time.
 
-Arrow files, compressed by lz4, which leaves as they are the columns that don't shrink. The same rows as Parquet took three times as
-long to write and to read, for files of the same size.
+Arrow files, compressed by lz4, which leaves as they are the columns that don't shrink. The same rows as Parquet took three
+times as long to write and to read, for files of the same size.
 """
 
 from __future__ import annotations
@@ -73,8 +73,8 @@ def write_partitions(lake: Lake, path: str, prints: Mapping[str, str]) -> FileEn
     """Write the partitions of a bucket in its order, each with the fingerprint of its rows."""
     import pyarrow as pa
 
-    columns = {"partition": prints.keys(), "fingerprint": prints.values()}
-    found = pa.table({name: pa.array(list(values), pa.string()) for name, values in columns.items()})
+    columns = {"partition": list(prints), "fingerprint": list(prints.values())}
+    found = pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
     with lake.open_output(path) as sink, pa.ipc.new_file(sink, found.schema) as writer:
         writer.write_table(found)
     return lake.entry(path, found.num_rows)

@@ -158,10 +158,10 @@ def _split(
     made = {}
     for level in levels:
         if level in (FLEET, CANDIDATE):
-            names, codes = [FLEET], np.zeros(rows.num_rows, np.int64)
+            hashed, codes = keys.hashes([FLEET]), np.zeros(rows.num_rows, np.int64)
         else:
-            names, codes = keys.encode_columns(rows, (level,))
-        made[level] = dataset.write_fragment(lake, place, rows, names, codes)
+            hashed, codes = keys.hash_columns(rows, (level,))
+        made[level] = dataset.write_fragment(lake, place, rows, hashed, codes)
     return made
 
 
