@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from modelfleet.errors import ConflictError, CorruptionError, NotFoundError
-from modelfleet.lake import Lake
+from modelfleet.lake import Lake, store
+from modelfleet.lake.local import LocalFiles
 
 pytest_plugins = ["fixtures_azurite"]
 WRITERS = 8
@@ -237,3 +238,22 @@ def test_a_file_of_the_machine_is_read_in_place(lake: Lake, tmp_path_factory: py
     entry = lake.entry_in_place(str(place), 1)
     assert lake.holds(entry)
     assert lake.files_below(str(place.parent)) == [str(place)]
+
+
+def test_file_in_place_is_digested_once_for_all_processes_while_it_stays_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, known, digested = tmp_path / "rows.bin", Lake(tmp_path / "lake"), list[str]()
+    place.write_bytes(b"some rows")
+    entry = known.entry_in_place(str(place), 1)
+    elsewhere = pickle.loads(pickle.dumps(known.vouching([str(place), str(tmp_path / "nothing")])))
+    monkeypatch.setattr(store, "_SEEN", {})  # as in another process
+    real = LocalFiles.digested
+    monkeypatch.setattr(LocalFiles, "digested", lambda self, path: digested.append(path) or real(self, path))
+
+    assert elsewhere.entry_in_place(str(place), 1) == entry
+    assert digested == []
+
+    place.write_bytes(b"other row")
+    assert elsewhere.entry_in_place(str(place), 1).digest != entry.digest
+    assert len(digested) == 1

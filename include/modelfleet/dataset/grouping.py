@@ -11,7 +11,7 @@ import json
 import secrets
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -200,6 +200,7 @@ def _split_files(
     spark: SparkSession, table: prepare.Unified, layout: _Layout, progress: engine.Progress | None
 ) -> list[Fragment]:
     tasks = sorted(table.chunks(), key=lambda chunk: -chunk.entry.bytes)
+    layout = replace(layout, lake=layout.lake.vouching(chunk.entry.path for chunk in tasks))
     split = engine.fan_out(spark, partial(_split_chunk, layout, table), tasks, label="split", progress=progress)
     return [fragment for fragments in split for fragment in fragments]
 
