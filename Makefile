@@ -128,12 +128,12 @@ bench: setup postgres ## Measure the quick sizes beside the reference, tuned Spa
 	.venv/bin/python -m bench.report
 
 .PHONY: bench-full
-bench-full: setup postgres ## Measure the full sizes: 40 million rows, a million partitions (hours; 70 GB of disk)
+bench-full: setup postgres azurite ## Measure the full sizes: 40 million rows, a million partitions (hours; 70 GB of disk)
 	@for workload in $(WORKLOADS); do .venv/bin/python -m bench.run $$workload --full --seconds-per-reference 120; done
 	for partitions in 1000 10000 100000; do
 	  .venv/bin/python -m bench.run W2 --rows $$((40 * partitions)) --partitions $$partitions --implementations ours
 	done
-	for bench in poison resume copying; do .venv/bin/python -m bench.$$bench; done
+	for bench in poison resume copying orchestrated cluster; do .venv/bin/python -m bench.$$bench; done
 	.venv/bin/python -m bench.incremental --full
 	.venv/bin/python -m bench.report
 

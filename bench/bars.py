@@ -48,7 +48,10 @@ def bars(runs: Sequence[Json]) -> Iterator[Bar]:
     yield _most("W1f training, seconds more than W1", 60.0, _more(full.get("W1f"), w1))
     yield _most("W1 quality, seconds for 8 expectations", 25.0, _quality(w1))
     yield _most("W1 whole chain, seconds", 100.0, _chain(w1))
+    yield _most("W1 whole chain under Airflow, seconds", 240.0, _figure(full, "airflow", "seconds"))
     yield _least("W5, share of the cores' time in models", 0.85, (full.get("W5") or {}).get("inside_models"))
+    speedup = _figure(full, "cluster", "speedup_of_two_executors")
+    yield _least("two executors of a Spark cluster, times as fast as one", 1.7, speedup)
     yield _most("W2 whole chain, seconds", 1800.0, _chain(w2))
     yield _most("growth of the chain from 100,000 to 1,000,000 partitions, times", 11.0, _growth(runs))
     for kind in KINDS:

@@ -36,7 +36,8 @@ holdout beside the baseline, fit again on all rows):
 - **tuned**: groupBy().applyInPandas with NumPy inside, nothing registered; models and predictions are Parquet.
 - **plain**: DuckDB sorts, joblib fits in a process per core; nothing is kept safe, all rows are in memory.
 
-Their metrics agree partition by partition, or the run fails. Seconds are wall seconds; CPU seconds count all processes;
+A session's start, with a worker per core and its imports, is a step of its own, `session`. Their metrics agree partition by
+partition, or the run fails. Seconds are wall seconds; CPU seconds count all processes;
 memory is that of the largest single process of its kind (PSS). Where the load before a run was above 0.5, others used the
 machine: its wall seconds say little, its CPU seconds and ratios more.
 """
