@@ -26,9 +26,8 @@ import psutil
 from bench import generate, results
 from bench.measure import Meter
 from bench.one import ROOT, environment
-from bench.ours import import_libraries
+from bench.ours import start_workers
 from bench.workloads import WORKLOADS, fleet
-from modelfleet import engine
 
 sys.path.append(str(ROOT / "tests"))
 from cloud_servers import HOST, KEY, Standalone, azurite, standalone
@@ -202,7 +201,7 @@ def _wait_for(spark: SparkSession, cluster: Standalone, executors: int) -> None:
             raise RuntimeError(f"{len(cluster.executors())} of {executors} executors started within two minutes")
         time.sleep(0.1)
     time.sleep(3)  # until they have registered with the driver
-    engine.start_workers(spark, import_libraries)
+    start_workers(spark)
 
 
 if __name__ == "__main__":

@@ -57,8 +57,14 @@ def start_session(spec: FleetSpec, meter: Meter) -> None:
         importing = threading.Thread(target=expectations.gx)
         importing.start()
         spark = engine.session("bench", timezone=spec.timezone)
-        engine.start_workers(spark, import_libraries)
+        start_workers(spark)
         importing.join()
+
+
+def start_workers(spark: Any) -> None:
+    """Start a Python worker per core, which imports what it will need."""
+    cores = spark.sparkContext.defaultParallelism
+    spark.sparkContext.parallelize(range(cores), cores).map(lambda _: import_libraries()).collect()
 
 
 def import_libraries() -> None:

@@ -6,8 +6,7 @@ import os
 from typing import Any
 
 from bench.measure import Meter
-from bench.ours import import_libraries
-from modelfleet import engine
+from bench.ours import start_workers
 
 SETTINGS = {
     "spark.driver.memory": "2g",
@@ -36,5 +35,5 @@ def started(meter: Meter) -> Any:
             builder = builder.config(name, value)
         spark = builder.getOrCreate()
         spark.sparkContext.setLogLevel("ERROR")
-        engine.start_workers(spark, import_libraries)
+        start_workers(spark)
     return spark

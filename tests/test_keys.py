@@ -129,6 +129,19 @@ def test_columns_encode_as_their_rows_do(rows: list[tuple[Any, ...]], chunk: int
     assert names == list(dict.fromkeys(expected))
 
 
+@given(st.lists(st.lists(VALUES, max_size=12), max_size=6), st.integers(1, 30))
+def test_columns_hash_as_their_keys_do_whatever_was_hashed_before(
+    tables: list[list[tuple[Any, ...]]], limit: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(keys, "_HASHED", keys._Hashed())
+        patched.setattr(keys._Hashed, "LIMIT", limit)
+        for rows in tables:
+            columns = [pa.array([row[place] for row in rows], kind) for place, kind in enumerate(ARROW)]
+            hashed, codes = keys.hash_columns(pa.table(columns, names=list(TYPES)), list(TYPES))
+            assert hashed[codes].tolist() == [keys.hash_of(keys.encode(list(TYPES), row)) for row in rows]
+
+
 @pytest.mark.parametrize(
     "kind",
     [pa.string(), pa.large_string(), pa.string_view(), pa.int8(), pa.uint64(), pa.bool_(), pa.date32(), pa.date64()],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -228,6 +228,22 @@ def test_numbers_and_bools_become_floats_with_nulls_as_nan() -> None:
         np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.parametrize("kind", [pa.int8(), pa.int64(), pa.uint64(), pa.float32(), pa.float64(), pa.bool_()], ids=str)
+@pytest.mark.parametrize("cuts", [(), (2,), (0, 1, 3)], ids=["one chunk", "two", "an empty one"])
+def test_numbers_are_the_same_in_any_chunks(kind: pa.DataType, cuts: tuple[int, ...]) -> None:
+    values = pa.array([True, False, True, True]).cast(pa.int8()).cast(kind)
+    chunks = [values[start:end] for start, end in zip((0, *cuts), (*cuts, 4), strict=True)]
+    found = modelcode.numbers(pa.chunked_array(chunks, kind))
+    assert found.dtype == np.float64
+    assert found.tolist() == [1.0, 0.0, 1.0, 1.0]
+
+
+def test_an_author_computes_with_doubles_alone() -> None:
+    found = modelcode.widened(ROWS)
+    assert found.schema.field("x").type == pa.float64()
+    assert found.drop_columns(["x"]).equals(ROWS.drop_columns(["x"]))
+
+
 @pytest.mark.parametrize("names, numeric", [(("open", "n", "x"), True), (("kind", "n"), False), (("n", "day"), False)])
 def test_columns_are_all_numbers_or_not(names: tuple[str, ...], numeric: bool) -> None:
     assert modelcode.all_numbers(ROWS.schema, names) == numeric
@@ -244,3 +260,11 @@ def test_rows_are_taken_by_position_whatever_the_index() -> None:
     frame = pd.DataFrame({"n": [1, 2, 3]}, index=[2.5, 0.5, 1.5])
     assert modelcode.take(frame, slice(1, None))["n"].tolist() == [2, 3]
     assert modelcode.take(np.array([[1], [2], [3]]), slice(-1, None)).tolist() == [[3]]
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_rows_that_are_taken_keep_the_layout_of_the_matrix(order: Literal["C", "F"]) -> None:
+    whole = np.arange(12.0).reshape(4, 3).copy(order=order)
+    found = modelcode.take(whole, np.array([0, 2, 3]))
+    assert found.tolist() == whole[[0, 2, 3]].tolist()
+    assert found.flags.f_contiguous == (order == "F")

@@ -152,16 +152,6 @@ def _set_imports_apart(modules: int) -> None:
     gc.freeze()
 
 
-def start_workers(spark: SparkSession, imports: Callable[[], None]) -> None:
-    """Start a Python worker per core that calls `imports`: what steps need, before the first of them waits for it."""
-    cores = parallelism(spark)
-    fan_out(spark, partial(_call, imports), range(cores), label="start")
-
-
-def _call(function: Callable[[], None], _: int) -> None:
-    function()
-
-
 @contextmanager
 def _reporting(context: Any, label: str, total: int, progress: Progress | None) -> Iterator[None]:
     """Report finished tasks while the block's Spark job runs."""

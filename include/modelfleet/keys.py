@@ -166,7 +166,7 @@ class _Hashed:
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        if self._names is None or self._hashes is None:
+        if self._names is None or self._hashes is None or len(self._names) == 0:
             self._names, self._hashes = names, hashes(names.to_pylist())
             return self._hashes
         at = pc.index_in(names, value_set=self._names)

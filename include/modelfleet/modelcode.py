@@ -244,10 +244,15 @@ def all_numbers(schema: pa.Schema, names: Sequence[str]) -> bool:
 
 def widened(rows: pa.Table) -> pa.Table:
     """The rows with measurements of single precision as double: what models and an author's code compute with."""
+    return rows.cast(widened_schema(rows.schema))
+
+
+def widened_schema(schema: pa.Schema) -> pa.Schema:
+    """The schema of `widened` rows."""
     import pyarrow as pa
 
-    wide = [field.with_type(pa.float64()) if field.type == pa.float32() else field for field in rows.schema]
-    return rows.cast(pa.schema(wide, rows.schema.metadata))
+    wide = [field.with_type(pa.float64()) if field.type == pa.float32() else field for field in schema]
+    return pa.schema(wide, schema.metadata)
 
 
 def numbers(column: pa.ChunkedArray) -> np.ndarray:

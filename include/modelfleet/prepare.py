@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -99,7 +99,8 @@ def run(spark: SparkSession, spec: FleetSpec, tables: Sequence[Unified]) -> Data
     """
     path = spec.data.prepare
     assert path is not None
-    frames = {table.source.name: _frame(spark, table) for table in tables}
+    wide = [replace(table, schema=modelcode.widened_schema(table.schema)) for table in tables]
+    frames = {table.source.name: _frame(spark, table) for table in wide}
     try:
         if path.endswith(".sql"):
             for name, frame in frames.items():

@@ -148,11 +148,12 @@ def _feature_column(values: pd.Series, kind: pa.DataType, name: str) -> pa.Array
         array = pa.array(values, from_pandas=True)
         if array.type == kind:
             return array
-        # Numbers of a column that held no null in training may hold one now; models get float64 either way.
+        # Numbers of a column that held no null in training may hold one now; models get float64 either way, but of the
+        # precision that training saw.
         numeric = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
         if pa.types.is_boolean(array.type) and numeric:
             array = array.cast(pa.int8())
-        return array.cast(pa.float64() if numeric else kind, safe=False)
+        return array.cast(kind if pa.types.is_float32(kind) else pa.float64() if numeric else kind, safe=False)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as exc:
         raise DataError(f"feature {name!r} does not hold values of type {kind}: {exc}") from exc
 

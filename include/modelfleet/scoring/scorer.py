@@ -22,6 +22,7 @@ from modelfleet.scoring.outcome import Prediction, led
 from modelfleet.series import PROBLEM
 from modelfleet.shared_model import unshared
 from modelfleet.slices import wall_moment
+from modelfleet.spared import know_arrays
 from modelfleet.spec import Forecast
 
 if TYPE_CHECKING:
@@ -98,6 +99,7 @@ class Scorer:
     def _prepare(self, bucket: Bucket) -> None:
         """Make what partitions share, and read what they may need: a fork must not use this process's connections."""
         modelcode.warm_up()
+        know_arrays()
         bucket.prepare(self.header.all_inputs.values(), (1,) if self.forecast is None else self.forecast.aheads)
         named = {level: () if level == FLEET else set(bucket.leading(level)) for level in self.spec.levels}
         groups = [(level, group_of(level, {level: value})) for level, values in named.items() for value in values]

@@ -32,6 +32,7 @@ from modelfleet.matrices import Bucket, Inputs
 from modelfleet.prediction import NoModelError, Predicted, Reason, dump
 from modelfleet.shared_model import SharedModel
 from modelfleet.slices import wall_moment
+from modelfleet.spared import know_arrays
 from modelfleet.training import checkpoints, groups
 from modelfleet.training.carrying import Carrying, in_order, without
 from modelfleet.training.champions import Champions
@@ -99,6 +100,7 @@ class BucketTrainer:
     def _prepare(self, bucket: Bucket) -> None:
         """Make what partitions share, and read what they may need: a fork must not use this process's connections."""
         modelcode.warm_up()
+        know_arrays()
         plan = self.plan
         for name in plan.columns.keys:
             bucket.leading(name)
