@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -33,9 +34,7 @@ def bucket(counts: list[int], chunks: int = 1) -> pa.Table:
         }
     )
     cuts = np.linspace(0, total, chunks + 1).astype(int).tolist()
-    parts = [
-        pa.array(names[low:high], pa.string()).dictionary_encode() for low, high in zip(cuts, cuts[1:], strict=False)
-    ]
+    parts = [pa.array(names[low:high], pa.string()).dictionary_encode() for low, high in pairwise(cuts)]
     return whole.append_column(slices.PARTITION, pa.chunked_array(parts, pa.dictionary(pa.int32(), pa.string())))
 
 
