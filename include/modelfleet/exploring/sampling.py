@@ -24,7 +24,7 @@ _LEAST_SERIES = 20
 _CELLS = 20_000_000
 """Rows times columns of a sample, so that wide tables fit into memory."""
 _BATCHES = 256
-"""At most so many row groups (131,072 rows each) are read for the sample of rows."""
+"""At most so many record batches (131,072 rows each) are read for the sample of rows."""
 _SEED = 2013
 
 

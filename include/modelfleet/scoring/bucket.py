@@ -60,7 +60,7 @@ class BucketWork:
 
         path = self.place.file(name, bucket, token, "parquet")
         with self.lake.open_output(path) as sink:
-            pq.write_table(table, sink, **write_options(table.schema))
+            pq.write_table(table, sink, **write_options(table.schema, table))
         return self.lake.entry(path, table.num_rows)
 
 

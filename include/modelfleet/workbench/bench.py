@@ -160,7 +160,8 @@ class Bench:
         buckets = [
             read_bucket(self.opened.lake, entry, [slices.PARTITION]) for entry in self.opened.dataset.files["rows"]
         ]
-        found = pa.chunked_array([chunk for rows in buckets for chunk in rows.column(0).cast(pa.string()).chunks])
+        chunks = [chunk for rows in buckets for chunk in rows.column(0).cast(pa.string()).chunks]
+        found = pa.chunked_array(chunks, pa.string())
         return {row["values"]: row["counts"] for row in pc.value_counts(found).to_pylist()}
 
 
