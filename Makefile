@@ -169,4 +169,4 @@ clean: ## Remove what runs made: .modelfleet/
 .PHONY: distclean
 distclean: clean ## Remove also the environment and the caches
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis include/*.egg-info
-	find dags demo include plugins tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find bench dags demo include plugins tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,6 +1,6 @@
 """Features of a fleet's past, computed bucket by bucket: ten lag and rolling features, one process per core.
 
-``.venv/bin/python -m bench.features [--rows N] [--length N] [--processes N]`` writes buckets of about 64 MB as Parquet, then
+``.venv/bin/python -m bench.features [--rows N] [--length N] [--processes N]`` writes buckets of about 64 MB, as Parquet, then
 measures reading them and computing their matrices. Printed: wall seconds, those of each part, and each process's memory.
 """
 

@@ -62,13 +62,13 @@ def start_session(spec: FleetSpec, meter: Meter) -> None:
 
 
 def start_workers(spark: Any) -> None:
-    """Start a Python worker per core, which imports what it will need."""
+    """Start a Python worker per core, of any implementation."""
     cores = spark.sparkContext.defaultParallelism
-    spark.sparkContext.parallelize(range(cores), cores).map(lambda _: import_libraries()).collect()
+    spark.sparkContext.parallelize(range(cores), cores).map(lambda _: ready()).collect()
 
 
-def import_libraries() -> None:
-    """What a worker of any implementation imports before its first partition."""
+def ready() -> None:
+    """Nothing: who calls it has imported this module, and with it NumPy, pandas and Arrow, though not scikit-learn."""
 
 
 def run_pipeline(

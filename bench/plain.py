@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from bench.measure import Meter
 from bench.modelling import Fitted, Task, train
-from bench.ours import import_libraries
+from bench.ours import ready
 from bench.workloads import Workload
 
 CHUNKS = 32
@@ -34,7 +34,7 @@ def run(workload: Workload, data: Path, home: Path, meter: Meter) -> None:
     task, files = Task.of(workload), str(data / "*.parquet")
     with meter.step("session"):
         cores = os.cpu_count() or 1
-        joblib.Parallel(n_jobs=cores)([joblib.delayed(import_libraries)() for _ in range(cores)])
+        joblib.Parallel(n_jobs=cores)([joblib.delayed(ready)() for _ in range(cores)])
     with meter.step("train"):
         grouped = _sorted(files, task, with_target=True)
         fitted = [each for part in _spread(_train_chunk, grouped, task) for each in part]

@@ -1,7 +1,7 @@
 """Eight expectations on daily sales, judged by Great Expectations three ways, each in a process of its own.
 
-``.venv/bin/python bench/quality.py [--rows N] [--partitions N] [--sample N] [--only NAME ...] [--out FILE.json]`` writes files
-as the dataset step does, then judges them with Modelfleet (``ours``), on a sample of about ``--sample`` rows as one
+``.venv/bin/python bench/quality.py [--rows N] [--partitions N] [--sample N] [--only NAME ...] [--out FILE.json]`` writes Parquet
+files, which Spark reads too, then judges them with Modelfleet (``ours``), on a sample of about ``--sample`` rows as one
 pandas frame (``gx_pandas``), and with Great Expectations' Spark engine (``gx_spark``). CPU seconds and peak memory are
 those of Python and the JVM together; the import of Great Expectations and the start of Spark are steps of their own.
 """

@@ -22,24 +22,34 @@ _COLUMNS = (
 )
 INTRODUCTION = """# Performance
 
-Every figure here comes from `bench/results/latest.json`; `python -m bench.report` writes this page from it. `make bench` runs
-the quick sizes, `make bench-full` the full ones; `python -m bench.run W1 --full` one workload.
+Every figure here comes from `bench/results/latest.json`; `python -m bench.report` writes this page from it. `make bench`
+runs the quick sizes, `make bench-full` the full ones; `python -m bench.run W1 --full` one workload.
 
-**ours** is the whole chain through the package's steps, with its checks, registries, gate and warehouse, in one process with one
-Spark session. Beside it, in the same run, on the same files and one after the other, do the same modelling (fit, measure on the
-holdout beside the baseline, fit again on all rows):
+**ours** is the whole chain through the package's steps: checks, registries, gate, and runs, models and decisions in the
+warehouse, in one process with one Spark session. Loading the predictions is left out (`--load` adds it; `copy` measures
+it). Three others do the same modelling (fit, measure on the holdout beside the baseline, fit again on all rows) on the same
+files, one after the other:
 
-- **reference**: the published way. groupBy().applyInPandas, where each fit logs and registers an MLflow model of its own under
-  tags; scoring finds it by its tags and downloads it. It runs on as many partitions as fit in the time, drawn at
-  random, their rows in files of their own, with a warm session; its seconds are extrapolated per partition, marked ~
-  (by the difference to a run on 8 partitions, so that what does not grow with them counts once).
+- **reference**: the way that the many-models architecture was published. groupBy().applyInPandas, where each fit logs and
+  registers an MLflow model of its own under tags; scoring finds it by its tags and downloads it. It runs on as many
+  partitions as fit in `--seconds-per-reference`, drawn at random, their rows in files of their own, with a warm session;
+  its seconds are extrapolated per partition, marked ~ (by the difference to a run on 8 partitions, so that what does not
+  grow with them counts once).
 - **tuned**: groupBy().applyInPandas with NumPy inside, nothing registered; models and predictions are Parquet.
 - **plain**: DuckDB sorts, joblib fits in a process per core; nothing is kept safe, all rows are in memory.
 
-A session's start, with a worker per core and its imports, is a step of its own, `session`. Their metrics agree partition by
-partition, or the run fails. Seconds are wall seconds; CPU seconds count all processes;
-memory is that of the largest single process of its kind (PSS). Where the load before a run was above 0.5, others used the
-machine: its wall seconds say little, its CPU seconds and ratios more.
+Their metrics agree partition by partition, or the run fails. "Times as fast" compares our dataset, train, commit and
+register with their training, and our dataset, score and commit with their scoring; the bar of the whole chain counts
+quality and promotion too. A session's start with a worker per core, which imports NumPy, pandas and Arrow, is the step
+`session` of each. Seconds are wall seconds; CPU seconds count all processes; memory is that of the largest single process
+of its kind (PSS). Where the load before a run was above 0.5, others used the machine (or a run just before it): its wall
+seconds say less, its CPU seconds and ratios more.
+
+Further runs: *airflow*, W1's chain under Airflow's scheduler, from the trigger of ingest to the committed predictions, with
+a spark-submit per training and scoring; *cluster*, boosted trees on a Spark standalone cluster with the lake on Azurite,
+with one executor, with two, and with two of which one is killed; *resume*, a training killed at half and run again;
+*incremental*, a training a day later, with rows of one partition in a hundred; *copy*, predictions into PostgreSQL;
+*poison*, misbehaving models, whose bar divides by the healthy seconds and the timeouts over the cores.
 """
 
 
@@ -99,7 +109,10 @@ def _bars(runs: Sequence[Json]) -> Iterator[str]:
 
 def _summary(runs: Sequence[Json]) -> Iterator[str]:
     yield "## In short\n"
-    yield "How many times as long as ours the others take, to train (dataset, train, register) and to score (dataset, score):\n"
+    yield (
+        "How many times as long as ours the others take, to train (dataset, train, commit, register) and to score "
+        "(dataset, score, commit):\n"
+    )
     yield _row(["workload", "rows", "partitions", "training, s", *OTHERS.values(), "scoring, s", *OTHERS.values()])
     yield _row(["---"] * (5 + 2 * len(OTHERS)))
     for run in runs:
@@ -165,7 +178,7 @@ def _other(run: Json) -> Iterator[str]:
 def _told(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name} {_told(each)}" for name, each in value.items())
-    return f"{value:,}"
+    return str(value) if value is None or isinstance(value, str) else f"{value:,}"
 
 
 def _circumstances(run: Json) -> str:

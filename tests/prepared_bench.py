@@ -77,6 +77,7 @@ def write(rows: pa.Table, spec: FleetSpec, folder: str, *, buckets: int = 3, end
     return Written(
         tuple(entries),
         {
+            "format": dataset.FORMAT,
             "rows": sum(entry.rows for entry in entries),
             "schema": {field.name: str(field.type) for field in schema if field.name not in own},
             "notes": [],

@@ -16,7 +16,18 @@ import pyarrow.parquet as pq
 import pytest
 
 import modelfleet
-from modelfleet import Candidate, Classification, Features, FleetSpec, Forecast, Lag, Rolling, Training, settings
+from modelfleet import (
+    Candidate,
+    Classification,
+    Features,
+    FleetSpec,
+    Forecast,
+    Lag,
+    Rolling,
+    Training,
+    dataset,
+    settings,
+)
 from modelfleet import interval as intervals
 from modelfleet.errors import DataError, NotFoundError
 from modelfleet.lake import Lake, StepManifest, runs
@@ -156,8 +167,18 @@ def test_an_interval_that_was_not_trained_is_named(series: Fleet) -> None:
 def test_an_attempt_without_rows_says_how_to_see_why(lay: Lay) -> None:
     attempt = lay(forecast(), daily())
     (settings.home() / "lake" / "shops" / "train" / KEY / attempt / "dataset.json").unlink()
-    with pytest.raises(DataError, match=rf"no attempt .* got as far as its prepared rows\nHint: .*--interval {KEY}"):
+    with pytest.raises(
+        DataError, match=rf"no attempt .* got as far as prepared rows that can be read\nHint: .*--interval {KEY}"
+    ):
         modelfleet.open("shops")
+
+
+def test_rows_of_an_earlier_format_are_not_read(lay: Lay, monkeypatch: pytest.MonkeyPatch) -> None:
+    lay(forecast(), daily())
+    monkeypatch.setattr(dataset, "FORMAT", dataset.FORMAT + 1)
+    with pytest.raises(DataError, match=r"no attempt at the training of .* prepared rows that can be read") as caught:
+        modelfleet.open("shops")
+    assert "modelfleet run shops" in str(caught.value.hint)
 
 
 def test_partitions_of_rows_alone_are_counted(series: Fleet) -> None:

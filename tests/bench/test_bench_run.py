@@ -133,6 +133,19 @@ def test_bars_are_measured_from_full_runs_only() -> None:
     assert found["growth of the chain from 100,000 to 1,000,000 partitions, times"] == (10.0, True)
 
 
+def test_figures_are_numbers_texts_or_nothing(tmp_path: Path) -> None:
+    figures = {"share": 0.5, "rows": 40_000_000, "digest": "ab12", "killed_at": None, "seconds": {"all": 1200.5}}
+    sized = {**_timed("other", "full", (4, 2), [("ours", "train", 1.0)]), "figures": figures}
+    page = report.write(
+        [results.measured("other", "a bench", sized["records"], **figures) | {"form": "full"}], tmp_path
+    )
+    told = page.read_text()
+    assert "| rows | 40,000,000 |" in told
+    assert "| digest | ab12 |" in told
+    assert "| killed at | None |" in told
+    assert "| seconds | all 1,200.5 |" in told
+
+
 def _timed(workload: str, form: str, size: tuple[int, int], steps: list[tuple[str, str, float]]) -> dict[str, Any]:
     peaks = dict.fromkeys(KINDS, 100)
     made = [

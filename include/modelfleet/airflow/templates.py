@@ -170,7 +170,7 @@ def _records(spec: FleetSpec, name: Pipeline, steps: Sequence[Step], assets: Fle
             operator = "BacktestOperator" if name == BACKTEST_NAME and step.name == "pin" else "StepOperator"
             records.append(TaskRecord(step.name, step.phase, f"{OPERATORS}.{operator}", arguments, step.purpose))
     if name == "ingest":
-        purpose = "send the event that starts scoring; skipped for bulk loads and when nothing changed"
+        purpose = "send the event that starts scoring; skipped for intervals that are for training only"
         arguments = {**common, "outlets": [assets.raw]}
         records.append(TaskRecord("announce", "outputs", f"{OPERATORS}.AnnounceOperator", arguments, purpose))
     if name == "promote":

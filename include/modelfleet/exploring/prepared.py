@@ -11,7 +11,7 @@ from modelfleet.errors import DataError, bounded
 from modelfleet.interval import Interval
 from modelfleet.lake import FileEntry, Lake, RunManifest, StepManifest, runs
 from modelfleet.lake.runs import Json
-from modelfleet.steps import restating
+from modelfleet.steps import preparing, restating
 from modelfleet.steps.inputs import code_version, training_span
 from modelfleet.steps.runner import open_context, open_run, run_step
 from modelfleet.warehouse import Warehouse
@@ -60,7 +60,7 @@ def prepared_rows(spec: FleetSpec, key: str | None = None, *, progress: engine.P
     trained = runs.committed(lake, spec.name, "train", key)
     if trained is not None and _is_current(lake, spec, trained):
         manifest = runs.load_step(lake, spec.name, "train", key, trained.attempt, "dataset")
-        if manifest is not None and all(lake.exists(entry.path) for entry in manifest.files["rows"]):
+        if manifest is not None and preparing.are_there(lake, manifest):
             return _prepared(lake, spec, interval, trained.attempt, manifest, committed=True)
     return _prepare(lake, spec, interval, progress)
 

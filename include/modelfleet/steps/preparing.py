@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from modelfleet import dataset, pack, prepare, quality, slices
 from modelfleet.errors import DataError
 from modelfleet.interval import Interval
-from modelfleet.lake import FileEntry, Lake
+from modelfleet.lake import FileEntry, Lake, StepManifest
 from modelfleet.lake.runs import Json, digest_of
 from modelfleet.series import Lookup, SeriesPlan
 from modelfleet.spec.problem import Forecast
@@ -87,6 +87,7 @@ def group_rows(ctx: Context) -> StepResult:
             hint="does `prepare` drop them all, or does no row lie in the window?",
         )
     facts = {
+        "format": dataset.FORMAT,
         "rows": made.rows,
         "partitions": made.partitions,
         "schema": made.schema,
@@ -100,6 +101,12 @@ def group_rows(ctx: Context) -> StepResult:
     }
     files = {name: tuple(result.files[name] for result in made.results) for name in ("rows", "partitions")}
     return StepResult(files, made.digest, facts)
+
+
+def are_there(lake: Lake, made: StepManifest) -> bool:
+    """Whether the grouped rows of a dataset step can be read: they are of the format of now, and none was deleted."""
+    same = made.facts.get("format") == dataset.FORMAT
+    return same and all(lake.exists(entry.path) for entry in made.files["rows"])
 
 
 def _treated(ctx: Context, spec: FleetSpec, given: Sequence[Source]) -> dataset.Treated:

@@ -74,7 +74,7 @@ def opened(fleet: str, key: str | None, *, as_trained: bool = False) -> Opened:
     found = list(_usable(lake, fleet, interval, now))
     if not found:
         raise DataError(
-            f"fleet {fleet!r}: no attempt at the training of {interval} got as far as its prepared rows",
+            f"fleet {fleet!r}: no attempt at the training of {interval} got as far as prepared rows that can be read",
             hint=f"see why: modelfleet run {fleet} --interval {interval} --step train",
         )
     return next((made for made in found if _is_current(made)), found[0])
@@ -120,7 +120,7 @@ def _usable(lake: Lake, fleet: str, interval: str, now: FleetSpec | None) -> Ite
     in_force = runs.committed(lake, fleet, "train", interval)
     for name in _attempt_ids(lake, fleet, interval):
         dataset = runs.load_step(lake, fleet, "train", interval, name, "dataset")
-        if dataset is None or not all(lake.exists(entry.path) for entry in dataset.files["rows"]):
+        if dataset is None or not preparing.are_there(lake, dataset):
             continue
         attempt = runs.load_attempt(lake, fleet, "train", interval, name)
         own = FleetSpec.from_json(runs.load_spec_json(lake, attempt))
