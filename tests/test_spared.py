@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.ensemble import BaggingRegressor, HistGradientBoostingRegressor
+from sklearn.ensemble import BaggingRegressor, GradientBoostingRegressor, HistGradientBoostingRegressor
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -97,6 +97,15 @@ def test_values_count_as_finite_only_if_all_are(values: np.ndarray) -> None:
     with spared(Ridge(), values, np.ones(6)):
         told = sklearn.get_config()["assume_finite"]
     assert not told or np.isfinite(values).all()
+
+
+@pytest.mark.parametrize("large", [1e39, -1e200])
+def test_values_that_overflow_inside_an_estimator_are_not_taken_for_moderate(large: float) -> None:
+    values = X.copy()
+    values[3, 2] = large
+    assert not config_of(Ridge(), values)["assume_finite"]
+    with pytest.raises(NoModelError, match="too large for dtype"):
+        fit(lambda: GradientBoostingRegressor(n_estimators=2, random_state=0), values, Y)
 
 
 @pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf])

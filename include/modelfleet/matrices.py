@@ -150,8 +150,11 @@ class Bucket:
         missing: np.ndarray = self._once(("missing", names), made)
         return missing
 
-    def prepare(self, inputs: Iterable[Inputs], aheads: Iterable[int]) -> None:
-        """Make what all partitions share, so that forked processes find it, and none has it on its own account."""
+    def prepare(self, inputs: Iterable[Inputs], aheads: Iterable[int], *, arrays: bool = True) -> None:
+        """Make what all partitions share, so that forked processes find it, and none has it on its own account.
+
+        :param arrays: whether any model gets plain columns as an array, and not what ``features(frame)`` makes of them.
+        """
         _ = self.bounds, self.times
         steps = tuple(aheads)
         for given in inputs:
@@ -160,7 +163,8 @@ class Bucket:
             for ahead in steps if given.recipe is not None else ():
                 self._derived(given, ahead)
             largest = max((end - start for _, start, end in self.bounds), default=0)
-            if given.recipe is None and self._all_numbers(given.columns) and 2 * largest <= self.rows.num_rows:
+            plain = arrays and given.recipe is None and self._all_numbers(given.columns)
+            if plain and 2 * largest <= self.rows.num_rows:
                 self._plain(given.columns)
 
     def part(self, position: int) -> pa.Table:
@@ -219,10 +223,8 @@ class Bucket:
 
     def _frame(self, names: tuple[str, ...], start: int, end: int) -> pd.DataFrame:
         # Columns of a whole bucket can't become pandas' at once: their types would follow from other partitions' nulls.
-        selected = self._once(
-            ("selected", names), lambda: modelcode.widened(self.rows.select(list(dict.fromkeys(names))))
-        )
-        return selected.slice(start, end - start).to_pandas()
+        selected = self._once(("selected", names), lambda: self.rows.select(list(dict.fromkeys(names))))
+        return modelcode.widened(selected.slice(start, end - start)).to_pandas()
 
     def _derived(self, inputs: Inputs, ahead: int) -> np.ndarray:
         recipe = inputs.recipe

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from modelfleet import dataset, slices
+from modelfleet import Clip, Data, Features, FleetSpec, Forecast, Lag, Regression, SqlTable, dataset, modelcode, slices
+from modelfleet.dataset import grouping
 from modelfleet.dataset import rows as files
 from modelfleet.lake import Lake
 
@@ -70,12 +72,14 @@ def test_a_column_that_is_not_there_is_named(lake: Lake) -> None:
         dataset.read_bucket(lake, entry, ["x", "z"])
 
 
-def test_buckets_are_scanned_one_after_the_other_with_types_as_they_are(lake: Lake) -> None:
+def test_buckets_are_scanned_one_after_the_other_with_floats_as_doubles(lake: Lake) -> None:
     parts = [bucket([3, 2]), bucket([]), bucket([4])]
     entries = [dataset.write_bucket(lake, f"c/{place}.arrow", part) for place, part in enumerate(parts)]
     scanned = dataset.scan(lake, entries)
     assert scanned.count_rows() == 9
-    assert scanned.to_table(columns=["x", "y"]).equals(pa.concat_tables(parts).select(["x", "y"]))
+    expected = modelcode.widened(pa.concat_tables(parts).select(["x", "y"]))
+    assert expected.schema.field("x").type == pa.float64()
+    assert scanned.to_table(columns=["x", "y"]).equals(expected)
 
 
 def test_partitions_are_kept_with_their_fingerprints_in_order(lake: Lake) -> None:
@@ -90,3 +94,35 @@ def test_a_file_is_written_once(lake: Lake, tmp_path: Path) -> None:
     dataset.write_bucket(lake, "e/rows.arrow", bucket([1]))
     with pytest.raises(FileExistsError):
         dataset.write_bucket(lake, "e/rows.arrow", bucket([2]))
+
+
+FLOATS = pa.schema([("store", pa.string()), ("day", pa.date32()), ("x", pa.float32()), ("y", pa.float32())])
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind"),
+    [
+        pytest.param({}, pa.float32(), id="as the files have them"),
+        pytest.param({"treatments": (Clip("x", upper=1e39),)}, pa.float64(), id="what treatments compute with"),
+        pytest.param(
+            {"problem": Forecast(target="y", freq="D", horizon=2), "features": Features(past=(Lag("x", 2),))},
+            pa.float64(),
+            id="a series",
+        ),
+    ],
+)
+def test_measurements_of_single_precision_are_grouped(changes: dict[str, Any], kind: pa.DataType) -> None:
+    spec = FleetSpec(
+        **{
+            "name": "shops",
+            "owner": "tests",
+            "data": Data(SqlTable("db", "sales", time="day")),
+            "partition_by": ("store",),
+            "problem": Regression(target="y"),
+            "features": ("x",),
+            "model": "sklearn.linear_model:Ridge",
+            **changes,
+        }
+    )
+    fields = grouping._selected(FLOATS, dataset.Columns.of(spec, with_target=True), spec)
+    assert {field.name: field.type for field in fields if field.name in ("x", "y")} == {"x": kind, "y": kind}

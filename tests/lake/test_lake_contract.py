@@ -255,6 +255,6 @@ def test_file_in_place_is_digested_once_for_all_processes_while_it_stays_the_sam
     assert elsewhere.entry_in_place(str(place), 1) == entry
     assert digested == []
 
-    place.write_bytes(b"other row")
+    place.write_bytes(b"other rows")
     assert elsewhere.entry_in_place(str(place), 1).digest != entry.digest
     assert len(digested) == 1

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from modelfleet import engine, keys, prepare, slices
+from modelfleet import engine, keys, modelcode, prepare, slices
 from modelfleet.dataset.columns import Columns, Treated, check_columns
 from modelfleet.dataset.fragments import OWN, Fragment, Part, in_span, read_part, write_fragment
 from modelfleet.dataset.rows import SUFFIX, write_bucket, write_partitions
@@ -100,7 +100,7 @@ def build(
     frame = None if spec.data.prepare is None else prepare.run(spark, spec, tables)
     schema = tables[0].schema if frame is None else prepare.arrow_schema(frame)
     check_columns(schema, columns, given=treated.given)
-    selected = _selected(schema, columns)
+    selected = _selected(schema, columns, treated.spec)
     rows = max(sum(entry.rows for entry in source.entries) for source in sources)
     buckets = _bucket_count(rows * _row_bytes(selected, spec), engine.parallelism(spark))
     place = BucketPlace.of(attempt, "dataset", fingerprint=fingerprint, buckets=buckets)
@@ -187,13 +187,17 @@ def _row_bytes(fields: Sequence[pa.Field], spec: FleetSpec) -> int:
     return columns + 8 * features * _matrices(spec)
 
 
-def _selected(schema: pa.Schema, columns: Columns) -> list[pa.Field]:
-    """The columns in the types of the lake: what `prepare` made of them may be narrower, or decimal."""
+def _selected(schema: pa.Schema, columns: Columns, spec: FleetSpec) -> list[pa.Field]:
+    """The columns in the types of the lake: what `prepare` made of them may be narrower, or decimal.
+
+    What treatments compute with is double, and so are a Forecast's series.
+    """
     import pyarrow as pa
 
     present = [name for name in columns.all if name in schema.names]
     kinds = {name: lake_type(schema.field(name).type) or schema.field(name).type for name in present}
-    return [pa.field(name, kind) for name, kind in kinds.items()]
+    made = pa.schema(kinds.items())
+    return list(modelcode.widened_schema(made) if spec.treatments or isinstance(spec.problem, Forecast) else made)
 
 
 def _split_files(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from modelfleet import modelcode
 from modelfleet.lake.store import FileEntry, Lake
 
 if TYPE_CHECKING:
@@ -63,10 +64,14 @@ def schema_of_bucket(lake: Lake, entry: FileEntry) -> pa.Schema:
 
 
 def scan(lake: Lake, entries: Sequence[FileEntry]) -> pads.Dataset:
-    """The rows of all buckets, one after the other, to be read a batch at a time."""
+    """The rows of all buckets, one after the other, to be read a batch at a time; `float` as double.
+
+    :param entries: at least one.
+    """
     import pyarrow.dataset as ds
 
-    return ds.dataset([entry.path for entry in entries], filesystem=lake.fs, format="ipc")
+    schema = modelcode.widened_schema(schema_of_bucket(lake, entries[0]))
+    return ds.dataset([entry.path for entry in entries], filesystem=lake.fs, format="ipc", schema=schema)
 
 
 def write_partitions(lake: Lake, path: str, prints: Mapping[str, str]) -> FileEntry:

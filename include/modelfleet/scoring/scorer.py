@@ -48,8 +48,11 @@ class Scorer:
         self.spec = header.fleet_spec
         self.forecast = self.spec.problem if isinstance(self.spec.problem, Forecast) else None
         self.groups = groups or GroupModels()
-        for learner in self.spec.learners:
+        loaded = [
             modelcode.load(learner.path, learner.params, fleet=header.fleet, problem=header.problem)
+            for learner in self.spec.learners
+        ]
+        self._arrays = any(code.features is None for code in loaded)
         self._code: dict[str, modelcode.ModelCode] = {}
         self._context = (*(name for name, _ in header.key_types), header.time)
 
@@ -100,7 +103,8 @@ class Scorer:
         """Make what partitions share, and read what they may need: a fork must not use this process's connections."""
         modelcode.warm_up()
         know_arrays()
-        bucket.prepare(self.header.all_inputs.values(), (1,) if self.forecast is None else self.forecast.aheads)
+        aheads = (1,) if self.forecast is None else self.forecast.aheads
+        bucket.prepare(self.header.all_inputs.values(), aheads, arrays=self._arrays)
         named = {level: () if level == FLEET else set(bucket.leading(level)) for level in self.spec.levels}
         groups = [(level, group_of(level, {level: value})) for level, values in named.items() for value in values]
         self.groups.fetch([(FLEET, FLEET), *groups])

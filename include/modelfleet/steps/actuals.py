@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from modelfleet import dataset, slices
 from modelfleet import interval as intervals
+from modelfleet.errors import DataError
 from modelfleet.steps import preparing
 
 if TYPE_CHECKING:
@@ -41,7 +42,13 @@ def _observed(ctx: Context, keys: tuple[str, ...], time: str, target: str) -> pa
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    entries = ctx.step("dataset").files["rows"]
+    prepared = ctx.step("dataset")
+    if not preparing.are_there(ctx.lake, prepared):
+        raise DataError(
+            f"fleet {ctx.spec.name!r}, score of {ctx.interval}: its prepared rows are gone or were written by an earlier version",
+            hint=f"score it again: modelfleet run {ctx.spec.name} --interval {ctx.interval} --step score",
+        )
+    entries = prepared.files["rows"]
     names = [*dict.fromkeys((*keys, time)), target, slices.PARTITION]
     stored = dataset.schema_of_bucket(ctx.lake, entries[0])
     schema = pa.schema([*(stored.field(name) for name in names[:-1]), pa.field("partition", pa.string())])

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from modelfleet import dataset
 from modelfleet import interval as intervals
 from modelfleet.errors import ConflictError, DataError, bounded
 from modelfleet.interval import Interval
@@ -150,6 +151,7 @@ def _actuals_fingerprint(ctx: Context) -> Json:
         "spec": ctx.spec.digest,
         "code": ctx.attempt.code_version,
         "to": ctx.attempt.options["to"],
+        "format": dataset.FORMAT,
     }
 
 

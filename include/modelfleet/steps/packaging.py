@@ -78,20 +78,20 @@ def _code_of(packages: Sequence[str]) -> tuple[tuple[Path, ...], tuple[str, ...]
 
     Of code that is logged, what it imports is required too; Modelfleet's own needs are known.
     """
-    own: list[Path] = []
+    own: dict[str, Path] = {}
     needed: list[str] = []
     for name in dict.fromkeys(packages):
         folder = _package_folder(name)
         if "site-packages" in folder.parts:
             needed.append(name)
             continue
-        own.append(folder)
+        own[name] = folder
         if name != "modelfleet":
             needed += _imported(folder)
-    known = {*registry.PackModel.requirements, "modelfleet"}
-    others = dict.fromkeys(name for name in needed if name not in {"modelfleet", *packages})
+    others = dict.fromkeys(name for name in needed if name not in {"modelfleet", *own})
     found = dict.fromkeys(chain.from_iterable(map(_distributions, others)))
-    return tuple(own), tuple(name for name in found if name not in known)
+    known = {*registry.PackModel.requirements, "modelfleet"}
+    return tuple(own.values()), tuple(name for name in found if name not in known)
 
 
 def _distributions(package: str) -> tuple[str, ...]:

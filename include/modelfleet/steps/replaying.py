@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from modelfleet import engine, keys, pack, scoring, slices
+from modelfleet import dataset, engine, keys, pack, scoring, slices
 from modelfleet import interval as intervals
 from modelfleet.errors import DataError, bounded
 from modelfleet.interval import Interval
@@ -87,7 +87,7 @@ class Fold:
             "now": self.actuals.digest if self.actuals is not None else restating.content(self._after(ctx.spec)),
             "spec": ctx.spec.digest,
             "code": ctx.attempt.code_version,
-            "format": pack.FORMAT,
+            "format": [pack.FORMAT, dataset.FORMAT],
         }
 
     def _interval(self, spec: FleetSpec) -> Interval:

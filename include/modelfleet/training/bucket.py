@@ -109,7 +109,8 @@ class BucketTrainer:
         if plan.forecast is None and plan.inputs.recipe is None:
             bucket.missing(plan.inputs.columns)
         met = self.champion_inputs.values() if self.champions else ()
-        bucket.prepare((plan.inputs, *met), plan.aheads)
+        arrays = any(code.features is None for code in self.codes.values())
+        bucket.prepare((plan.inputs, *met), plan.aheads, arrays=arrays)
         if self.groups.rows:
             bucket.prepare((plan.shared_inputs,), plan.aheads)
         if any(modelcode.is_forecaster(code.build(**code.params)) for code in self.codes.values()):

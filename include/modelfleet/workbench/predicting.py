@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from modelfleet import keys, pack, slices
+from modelfleet import keys, modelcode, pack, slices
 from modelfleet.dataset import read_bucket
 from modelfleet.errors import DataError, NotFoundError
 from modelfleet.forecasting import quantile_name
@@ -103,7 +103,9 @@ def predict(bench: Bench, key: str, server: Server, frame: pd.DataFrame | None) 
     if isinstance(spec.problem, Forecast):
         table["step"] = np.arange(1, len(made.values) + 1)
     elif spec.problem.target in part.column_names:
-        table[spec.problem.target] = part.column(spec.problem.target).to_pandas().iloc[first:].reset_index(drop=True)
+        table[spec.problem.target] = (
+            modelcode.widened(part).column(spec.problem.target).to_pandas().iloc[first:].reset_index(drop=True)
+        )
     table["prediction"] = made.values
     if made.probability is not None:
         table["probability"] = made.probability
@@ -168,7 +170,7 @@ def _scored(bench: Bench, key: str) -> Any:
     lake, fleet, interval = bench.opened.lake, bench.spec.name, bench.opened.attempt.interval.key
     scored = runs.committed(lake, fleet, "score", interval)
     made = None if scored is None else runs.load_step(lake, fleet, "score", interval, scored.attempt, "dataset")
-    if made is None:
+    if made is None or not preparing.are_there(lake, made):
         return None
     entry = made.files["rows"][keys.bucket_of(keys.hash_of(key), made.facts["buckets"])]
     return read_bucket(lake, entry)
