@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from training_bench import KEY_FIELDS, bucket, part, plan, spec, write_bucket
 
 SHOPS = 60
 LOG = "FITS_LOG"
+PAUSE = 0.05
+"""Seconds that each fit takes longer, so that a disk that is busy for a moment costs a few fits and not many."""
 
 
 class Logged(HistGradientBoostingRegressor):  # type: ignore[misc]
@@ -25,6 +28,7 @@ class Logged(HistGradientBoostingRegressor):  # type: ignore[misc]
     def fit(self, x: Any, y: Any) -> Logged:
         with Path(os.environ[LOG]).open("a") as log:
             log.write("fit\n")
+        time.sleep(PAUSE)
         return super().fit(x, y)
 
 
