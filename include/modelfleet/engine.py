@@ -165,8 +165,9 @@ def _reporting(context: Any, label: str, total: int, progress: Progress | None) 
     def watch() -> None:
         tracker = context.statusTracker()
         while not finished.wait(0.2):
-            stages = [s for job in tracker.getJobIdsForGroup(group) for s in tracker.getJobInfo(job).stageIds]
-            infos = [info for info in map(tracker.getStageInfo, stages) if info is not None]
+            # Spark names a job, and a stage, before it knows anything else of it.
+            jobs = filter(None, map(tracker.getJobInfo, tracker.getJobIdsForGroup(group)))
+            infos = filter(None, [tracker.getStageInfo(stage) for job in jobs for stage in job.stageIds])
             progress(label, sum(info.numCompletedTasks for info in infos), total)
 
     watcher = threading.Thread(target=watch, daemon=True)

@@ -24,7 +24,7 @@ from modelfleet.lake.store import FileEntry, Lake
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SECONDS = 10.0
+SECONDS = 4.0
 """About how much work a killed task loses."""
 
 
