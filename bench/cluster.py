@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 NAMES = {"one executor": 1, "two executors": 2, "two executors, one killed": 2}
 KILLED = "two executors, one killed"
-BUCKETS_OF_CORE = 8
+BUCKETS_OF_CORE = 16
 """For each of two cores. Many, so that both end at about the same time."""
 
 

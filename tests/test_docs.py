@@ -13,6 +13,8 @@ import pytest
 import sqlalchemy as sa
 import typer
 
+from bench import results
+from bench.bars import seconds_of
 from modelfleet.alerting.incidents import Incident, raise_incident
 from modelfleet.cli import app
 from modelfleet.metric_names import CLASSIFICATION, FORECAST
@@ -250,3 +252,10 @@ def test_queries_of_the_warehouse_document_run_and_find_rows(warehouse: Warehous
     with warehouse.database.reading() as connection:
         empty = [query for query in queries if not connection.execute(sa.text(query)).all()]
     assert empty == []
+
+
+def test_figures_of_the_readme_are_those_that_were_measured() -> None:
+    full = {run["workload"]: run for run in results.latest() if run["form"] == "full"}
+    seconds = {name: seconds_of(full[name], "ours") or 0.0 for name in ("W1", "W2")}
+    text = " ".join((ROOT / "README.md").read_text().split())
+    assert f"takes {seconds['W1']:.0f} s, and a million models on as many rows {seconds['W2'] / 60:.0f} minutes" in text
