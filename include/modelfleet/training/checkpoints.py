@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 SECONDS = 4.0
-"""About how much work a killed task loses."""
+"""About how much work a killed task loses, where writing is quick."""
+_SHARE, _LONGEST = 50, 4
+"""Where it is not, as in an object store, the next one waits for so many times as long as one took, or so many times the above."""
 
 
 @dataclass(frozen=True)
@@ -53,14 +55,15 @@ class Checkpoints:
         import pyarrow as pa
 
         waiting: list[Mapping[str, Any]] = []
-        began = time.perf_counter()
+        began, pause = time.perf_counter(), self.seconds
         for row in fitted:
             waiting.append(row)
-            if time.perf_counter() - began >= self.seconds:
+            if (now := time.perf_counter()) - began >= pause:
                 table = pa.Table.from_pylist(waiting, schema=schema)
                 self._write(table)
                 yield table
                 waiting, began = [], time.perf_counter()
+                pause = min(max(self.seconds, _SHARE * (began - now)), _LONGEST * self.seconds)
         if waiting:
             yield pa.Table.from_pylist(waiting, schema=schema)
 
