@@ -103,8 +103,12 @@ def _bars(runs: Sequence[Json]) -> Iterator[str]:
     yield _row(["bar", "target", "measured", "cleared"])
     yield _row(["---"] * 4)
     for bar in bars(runs):
-        told = ("", "") if bar.measured is None else (f"{bar.measured:,.3g}", "yes" if bar.cleared else "no")
+        told = ("", "") if bar.measured is None else (_short(bar.measured), "yes" if bar.cleared else "no")
         yield _row([bar.what, bar.target, *told])
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def _summary(runs: Sequence[Json]) -> Iterator[str]:

@@ -71,7 +71,7 @@ def _sizes(run: Json) -> tuple[int, int]:
 def _circumstances() -> Json:
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": shlex.join(["python", "-m", _module(), *sys.argv[1:]]),
+        "command": shlex.join(["python", "-m", _module(), *_arguments()]),
         "commit": _commit(),
         "machine": {
             "cores": os.cpu_count(),
@@ -83,6 +83,12 @@ def _circumstances() -> Json:
             "versions": {name: version(name) for name in _VERSIONS},
         },
     }
+
+
+def _arguments() -> list[str]:
+    """What the bench was called with, but for where it worked, which is a place of one machine."""
+    given = sys.argv[1:]
+    return [each for place, each in enumerate(given) if each != "--home" and given[place - 1 : place] != ["--home"]]
 
 
 def _module() -> str:

@@ -12,9 +12,9 @@ import pyarrow as pa
 import pytest
 import sqlalchemy as sa
 import typer
+from bench.bars import seconds_of
 
 from bench import results
-from bench.bars import seconds_of
 from modelfleet.alerting.incidents import Incident, raise_incident
 from modelfleet.cli import app
 from modelfleet.metric_names import CLASSIFICATION, FORECAST
