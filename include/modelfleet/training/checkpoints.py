@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 SECONDS = 4.0
 """About how much work a killed task loses, where writing is quick."""
 _SHARE, _LONGEST = 50, 4
-"""Where it is not, as in an object store, the next waits for so many times as long as one took; at most so many times the above."""
+"""Where it is not, the next one waits for so many times as long as this one took; at most so many times the above."""
 
 
 @dataclass(frozen=True)
