@@ -154,8 +154,9 @@ def _chunks(rows: Rows, columns: Sequence[str], most: int) -> Iterator[pa.Table]
     if isinstance(rows, pa.Table):
         batches = iter(rows.select(columns).to_batches(max_chunksize=most))
     else:
-        # With threads Arrow reads ahead until it holds a gigabyte.
-        batches = rows.to_batches(columns=list(columns), batch_size=most, use_threads=False)
+        # Arrow reads ahead until it holds a gigabyte, with threads or without.
+        ahead = {"batch_readahead": 1, "fragment_readahead": 1}
+        batches = rows.to_batches(columns=list(columns), batch_size=most, use_threads=False, **ahead)
     held: list[pa.RecordBatch] = []
     count = 0
     for batch in batches:
