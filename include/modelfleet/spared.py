@@ -2,7 +2,7 @@
 
 An estimator of scikit-learn's own checks all values for NaN and infinity, several times, and its parameters. The first is
 spared where their least and greatest show that there are none; the second where an estimator of the same class was
-fitted with the same parameters before, in this process. Estimators that hold others (pipelines, searches, ensembles of
+fitted with the same parameters last, in this process. Estimators that hold others (pipelines, searches, ensembles of
 given ones) are left alone: what their parts get is made on the way.
 """
 
@@ -18,6 +18,7 @@ import numpy as np
 from modelfleet import modelcode
 
 LARGE = 1e30
+"""Values from here on may become infinite inside an estimator, in single precision or squared."""
 _FITTED: dict[type, list[tuple[str, Any]]] = {}
 """The parameters that estimators of a class were fitted with last, but for the random state."""
 
@@ -32,7 +33,6 @@ def spared(estimator: Any, x: modelcode.Matrix, y: np.ndarray) -> Iterator[None]
     import sklearn
 
     know_arrays()
-
     with sklearn.config_context(
         assume_finite=_moderate(x) and _moderate(y), skip_parameter_validation=_same(type(estimator), parameters)
     ):
