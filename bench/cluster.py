@@ -123,7 +123,7 @@ def run(name: str, home: Path, rows: int, partitions: int) -> None:
         ref = open_run(spec, "train", last)
         context = open_context(ref, progress=killer if name == KILLED else lambda *_: None)
         with meter.step("session"):
-            _wait_for(context.spark, cluster, NAMES[name])
+            _wait_for(context.spark, NAMES[name])
         with meter.step("dataset"):
             run_step(ref, "dataset", context=context)
         with meter.step("quality"):
@@ -193,15 +193,15 @@ def _spark(executors: int, home: Path) -> dict[str, str]:
     return {"PYSPARK_SUBMIT_ARGS": f"{given} pyspark-shell", "SPARK_LOCAL_IP": HOST}
 
 
-def _wait_for(spark: SparkSession, cluster: Standalone, executors: int) -> None:
-    """Until all executors run and have started their Python workers."""
+def _wait_for(spark: SparkSession, executors: int) -> None:
+    """Until all executors have registered with the driver, and have started their Python workers."""
     until = time.monotonic() + 120
-    while len(cluster.executors()) < executors:
+    registered = spark.sparkContext._jsc.sc().getExecutorMemoryStatus
+    while (count := registered().size() - 1) < executors:  # the driver is one of them
         if time.monotonic() > until:
-            raise RuntimeError(f"{len(cluster.executors())} of {executors} executors started within two minutes")
+            raise RuntimeError(f"{count} of {executors} executors registered within two minutes")
         time.sleep(0.1)
-    time.sleep(3)  # until they have registered with the driver
-    start_workers(spark)
+    start_workers(spark, executors)
 
 
 if __name__ == "__main__":

@@ -57,14 +57,13 @@ def start_session(spec: FleetSpec, meter: Meter) -> None:
         importing = threading.Thread(target=expectations.gx)
         importing.start()
         spark = engine.session("bench", timezone=spec.timezone)
-        start_workers(spark)
+        start_workers(spark, spark.sparkContext.defaultParallelism)
         importing.join()
 
 
-def start_workers(spark: Any) -> None:
-    """Start a Python worker per core, of any implementation."""
-    cores = spark.sparkContext.defaultParallelism
-    spark.sparkContext.parallelize(range(cores), cores).map(lambda _: ready()).collect()
+def start_workers(spark: Any, cores: int) -> None:
+    """Start a Python worker per core, of any implementation: barrier tasks all run at the same time."""
+    spark.sparkContext.parallelize(range(cores), cores).barrier().mapPartitions(lambda _: [ready()]).collect()
 
 
 def ready() -> None:

@@ -35,5 +35,5 @@ def started(meter: Meter) -> Any:
             builder = builder.config(name, value)
         spark = builder.getOrCreate()
         spark.sparkContext.setLogLevel("ERROR")
-        start_workers(spark)
+        start_workers(spark, spark.sparkContext.defaultParallelism)
     return spark

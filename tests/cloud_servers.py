@@ -18,6 +18,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 HOST = "127.0.0.1"
 AZURITE = (
     Path(__file__).resolve().parents[1] / ".venv" / "azurite" / "node_modules" / "azurite" / "dist" / "src" / "blob"
@@ -166,8 +168,15 @@ class Standalone:
 
     def executors(self) -> list[int]:
         """The process ids of the executors of its workers."""
-        ours = {worker.pid for worker in self.workers}
-        return sorted(pid for pid, parent in _processes() if parent in ours)
+        children = [child for worker in self.workers for child in psutil.Process(worker.pid).children()]
+        return sorted(child.pid for child in children if _is_executor(child))
+
+
+def _is_executor(child: psutil.Process) -> bool:
+    """Whether a worker's child is one that runs; another is what its start script has left, ended but never waited for."""
+    with suppress(psutil.NoSuchProcess):
+        return bool(child.status() != psutil.STATUS_ZOMBIE)
+    return False
 
 
 @contextmanager
@@ -268,11 +277,3 @@ def _alive(ui: int) -> int:
     with suppress(OSError), urllib.request.urlopen(f"http://{HOST}:{ui}/json/", timeout=10) as answer:
         return sum(worker["state"] == "ALIVE" for worker in json.load(answer)["workers"])
     return 0
-
-
-def _processes() -> Iterator[tuple[int, int]]:
-    """Each process with its parent."""
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with suppress(OSError):
-                yield int(entry.name), int((entry / "stat").read_text().rpartition(")")[2].split()[1])

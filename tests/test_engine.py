@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from functools import partial
 from pathlib import Path
 
@@ -47,6 +48,23 @@ def test_only_what_a_repetition_may_mend_is_tried_again(
     else:
         assert engine.fan_out(spark, work, [0, 1, 2], label="tests") == [0, 10, 20]
     assert [len(list(tmp_path.glob(f"{task}-*"))) for task in (0, 1, 2)] == [1, tries, 1]
+
+
+def _slow(task: int) -> int:
+    time.sleep(0.2 + task / 20)  # Spark tells tasks that end at the same time only by and by
+    return task
+
+
+def test_progress_counts_the_tasks_of_its_own_fan_out_alone() -> None:
+    spark = engine.session("tests", timezone="UTC")
+    spark.sparkContext.addPyFile(__file__)
+    for _ in range(2):  # the second has the label of the first
+        seen: list[tuple[str, int, int]] = []
+        engine.fan_out(spark, _slow, range(8), label="tests", progress=lambda *told, seen=seen: seen.append(told))
+        counts = [done for _, done, _ in seen]
+        assert counts == sorted(counts), counts
+        assert set(counts) > {0, 8}, counts
+        assert set(seen) <= {("tests", done, 8) for done in range(9)}, seen
 
 
 SUBMITTED = """

@@ -10,6 +10,7 @@ import os
 import re
 import sys
 import threading
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache, partial
@@ -158,7 +159,7 @@ def _reporting(context: Any, label: str, total: int, progress: Progress | None) 
     if progress is None:
         yield
         return
-    group = f"modelfleet-{label}-{threading.get_ident()}"
+    group = f"modelfleet-{label}-{uuid.uuid4().hex}"  # another's of the same session would be counted too
     context.setJobGroup(group, label)
     finished = threading.Event()
 
