@@ -74,8 +74,8 @@ def test_a_killed_training_goes_on_with_what_azurite_has(
     remote.finish(first, only=("dataset", "quality", "train"))
     lake = Lake.open()
     folder = f"{first.fleet}/train/{BULK}/{first.attempt}"
-    lake.fs.delete_file(f"{folder}/train.json")
-    lake.fs.delete_file(f"{folder}/train/bucket-00000.json")
+    lake.delete(f"{folder}/train.json")
+    lake.delete(f"{folder}/train/bucket-00000.json")
 
     second = remote.open("train", BULK)
     facts = remote.finish(second, only=("dataset", "quality", "train"))

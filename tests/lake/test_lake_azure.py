@@ -61,6 +61,25 @@ def test_a_swap_whose_answer_was_lost_counts_as_done(behind_proxy: tuple[Lake, P
     assert lake.read("manifest.json") == b"two"
 
 
+@pytest.mark.parametrize("fault", ["500", "lost", "unanswered"])
+def test_deleting_outlasts_a_fault_and_asks_for_nothing_else(behind_proxy: tuple[Lake, Proxy], fault: str) -> None:
+    """Whoever also marked the file's folder would wait seconds for others who do."""
+    lake, proxy = behind_proxy
+    lake.write_once("a/file", b"data")
+    asked: list[str] = []
+
+    def hits(method: str, path: str) -> bool:
+        asked.append(method)
+        return len(asked) == 1
+
+    proxy.faults[:] = [fault] * 2  # the second is never taken
+    proxy.hits = hits
+    lake.delete("a/file")
+    assert proxy.spoilt == 1
+    assert asked == ["DELETE", "DELETE"]
+    assert not lake.exists("a/file")
+
+
 @pytest.mark.parametrize("fault", ["500", "lost"])
 def test_reading_outlasts_a_fault(behind_proxy: tuple[Lake, Proxy], fault: str) -> None:
     lake, proxy = behind_proxy

@@ -208,10 +208,17 @@ def test_a_folder_is_no_file(lake: Lake) -> None:
 
 def test_a_deleted_file_can_be_written_again(lake: Lake) -> None:
     lake.write_once("a/file", b"one")
-    lake.fs.delete_file("a/file")
+    lake.delete("a/file")
     assert not lake.exists("a/file")
     lake.write_once("a/file", b"two")
     assert lake.read("a/file") == b"two"
+
+
+def test_a_file_that_another_has_deleted_is_no_error(lake: Lake) -> None:
+    lake.write_once("a/file", b"one")
+    for path in ("a/file", "a/file", "a/other", "b/none"):
+        lake.delete(path)
+    assert not lake.exists("a/file")
 
 
 def test_a_lake_reaches_another_process_as_it_is(lake: Lake) -> None:

@@ -118,7 +118,7 @@ def build(
     tasks = [(bucket, tuple(f.part(bucket) for f in fragments if bucket in f.buckets)) for bucket in todo]
     gathered = engine.fan_out(spark, partial(_gather, layout, selected), tasks, label="dataset", progress=progress)
     for fragment in fragments:
-        lake.fs.delete_file(fragment.path)
+        lake.delete(fragment.path)
     results = tuple(sorted([*done.values(), *gathered], key=lambda r: r.bucket))
     return Dataset(
         results=results,

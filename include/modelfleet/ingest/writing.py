@@ -57,7 +57,7 @@ class PartWriter:
     def discard(self) -> None:
         """Delete the files: others hold the same rows."""
         for entry in self.files:
-            self._lake.fs.delete_file(entry.path)
+            self._lake.delete(entry.path)
         self.files = []
 
     def _flush(self) -> None:

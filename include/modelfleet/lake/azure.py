@@ -13,7 +13,7 @@ import io
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from types import TracebackType
@@ -117,6 +117,13 @@ class BlobFiles:
 
     def open_output(self, path: str) -> Any:
         return BlobWriter(self._blob(path), self.location(path))
+
+    def delete(self, path: str) -> None:
+        """In one request. pyarrow's filesystem also marks the folder, and two that do so at once wait seconds for each other."""
+        from azure.core.exceptions import ResourceNotFoundError
+
+        with suppress(ResourceNotFoundError), _reaching(self.uri):
+            self._blob(path).delete_blob()
 
     def digested(self, path: str) -> Digested | None:
         """Of the bytes sent, which the service checked as they arrived; of a blob that others wrote, of the bytes there."""

@@ -26,7 +26,7 @@ class Files(Protocol):
 
     @property
     def fs(self) -> Any:
-        """A pyarrow filesystem rooted here, for reading and for deleting what no manifest names."""
+        """A pyarrow filesystem rooted here, for reading alone."""
 
     def check(self) -> None:
         """See that the root can be used.
@@ -58,6 +58,9 @@ class Files(Protocol):
 
         :raises FileExistsError: when it is there already, here or when the stream is closed; it is left as it is.
         """
+
+    def delete(self, path: str) -> None:
+        """Delete a file; nothing to do where it is not there."""
 
     def digested(self, path: str) -> Digested | None:
         """Size and digest of the bytes that arrived, or None where there is no such file."""

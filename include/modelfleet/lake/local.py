@@ -64,6 +64,9 @@ class LocalFiles:
         (self.root / path).open("xb").close()
         return self.fs.open_output_stream(path)
 
+    def delete(self, path: str) -> None:
+        (self.root / path).unlink(missing_ok=True)
+
     def digested(self, path: str) -> Digested | None:
         """Read back from the file system, so that it is of the bytes that arrived."""
         try:

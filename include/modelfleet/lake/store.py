@@ -138,6 +138,10 @@ class Lake:
         """
         return self.files.open_output(path)
 
+    def delete(self, path: str) -> None:
+        """Delete a file that no manifest names; nothing to do where it is not there."""
+        self.files.delete(path)
+
     def open_input(self, path: str) -> pa.NativeFile:
         """A random-access reader of a data file; an absolute `path` is a file referenced in place."""
         files, inside = self._place_of(path)

@@ -11,7 +11,6 @@ import json
 import secrets
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -71,8 +70,7 @@ class Checkpoints:
         """Delete the files of this place: the bucket is finished. Those of earlier attempts are theirs."""
         for entry in self._entries(self.place):
             if entry.path.startswith(f"{self.place.folder}/"):
-                with suppress(FileNotFoundError):  # a twin task was quicker
-                    self.lake.fs.delete_file(entry.path)
+                self.lake.delete(entry.path)
 
     def _write(self, rows: pa.Table) -> None:
         """As Arrow, which costs a tenth of Parquet: most such files are never read."""

@@ -121,7 +121,7 @@ def train(
     work = partial(_fit_bucket, lake, place, plan, key_fields, carrying)
     made = engine.fan_out(spark, work, tasks, label="groups", progress=progress)
     for fragment in (fragment for found in fragments for fragment in found.values()):
-        lake.fs.delete_file(fragment.path)
+        lake.delete(fragment.path)
     return GroupFiles(*(tuple(column) for column in zip(*made, strict=True))) if made else GroupFiles()
 
 
