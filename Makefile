@@ -133,8 +133,8 @@ bench-full: setup postgres azurite ## Measure the full sizes: 40 million rows, a
 	for partitions in 1000 10000 100000; do
 	  .venv/bin/python -m bench.run W2 --rows $$((40 * partitions)) --partitions $$partitions --implementations ours
 	done
-	for bench in poison resume copying orchestrated cluster; do .venv/bin/python -m bench.$$bench; done
-	.venv/bin/python -m bench.incremental --full
+	for bench in poison copying orchestrated cluster; do .venv/bin/python -m bench.$$bench; done
+	for bench in incremental resume; do .venv/bin/python -m bench.$$bench --full; done
 	.venv/bin/python -m bench.report
 
 .PHONY: lint

@@ -14,7 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from bench import generate, results
+from bench import generate, results, sizes
 from bench.measure import Meter
 from bench.one import settle
 from bench.workloads import WORKLOADS, Workload, fleet
@@ -22,24 +22,18 @@ from bench.workloads import WORKLOADS, Workload, fleet
 
 def main() -> None:
     """Run, check, save."""
-    workload = WORKLOADS["W5"]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--full", action="store_true", help="W5's full size")
-    parser.add_argument("--rows", type=int)
-    parser.add_argument("--partitions", type=int)
+    sizes.add_options(parser)
     parser.add_argument("--share", type=float, default=0.01, help="of the partitions, that the next day has rows of")
     parser.add_argument("--home", help="where to work; default: the system's temporary folder")
     parser.add_argument("--results", type=Path, default=results.FOLDER, help="where figures are kept")
     given = parser.parse_args()
-    full = workload.sales.rows, workload.sales.partitions
-    rows, partitions = full if given.full else workload.quick
-    sized = workload.sized(given.rows or rows, given.partitions or partitions)
+    workload, form = sizes.sized(WORKLOADS["W5"], given)
     home = Path(tempfile.mkdtemp(prefix="bench-incremental-", dir=given.home))
     try:
-        run = measure(sized, home, given.share)
+        run = measure(workload, home, given.share)
     finally:
         shutil.rmtree(home, ignore_errors=True)
-    form = "custom" if given.rows or given.partitions else "full" if given.full else "quick"
     print(results.save({**run, "form": form}, given.results))
 
 

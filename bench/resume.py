@@ -1,6 +1,6 @@
-"""A training that is killed and run again: ``python -m bench.resume [--rows N --partitions N]``.
+"""A training that is killed and run again: ``python -m bench.resume [--full] [--rows N --partitions N]``.
 
-W5's fleet, cut. It is trained once in peace; then elsewhere, with kill -9 for all its processes when half of that time is
+W5's fleet. It is trained once in peace; then elsewhere, with kill -9 for all its processes when half of that time is
 over, and run again. The result must be the very same.
 """
 
@@ -19,12 +19,11 @@ from typing import Any
 
 import psutil
 
-from bench import generate, results
+from bench import generate, results, sizes
 from bench.measure import Meter
 from bench.one import Job, environment, settle
 from bench.workloads import WORKLOADS, Workload, fleet
 
-ROWS, PARTITIONS = 4_000_000, 1_000
 FITTING = "train.quality"
 """The step before the one that is killed."""
 
@@ -32,8 +31,7 @@ FITTING = "train.quality"
 def main() -> None:
     """Run, check, save; or, as ``--child JOB``, train in this process."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=ROWS)
-    parser.add_argument("--partitions", type=int, default=PARTITIONS)
+    sizes.add_options(parser)
     parser.add_argument("--home", help="where to work; default: the system's temporary folder")
     parser.add_argument("--results", type=Path, default=results.FOLDER, help="where figures are kept")
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
@@ -41,12 +39,12 @@ def main() -> None:
     if given.child:
         train(Job.from_json(given.child.read_text()))
         return
+    workload, form = sizes.sized(WORKLOADS["W5"], given)
     home = Path(tempfile.mkdtemp(prefix="bench-resume-", dir=given.home))
     try:
-        run = measure(WORKLOADS["W5"].sized(given.rows, given.partitions), home)
+        run = measure(workload, home)
     finally:
         shutil.rmtree(home, ignore_errors=True)
-    form = "full" if (given.rows, given.partitions) == (ROWS, PARTITIONS) else "custom"
     print(results.save({**run, "form": form}, given.results))
 
 
@@ -71,7 +69,7 @@ def measure(workload: Workload, home: Path) -> dict[str, Any]:
         "share": round(seconds["again"] / seconds["peace"], 3),
         "killed_after": round(half, 1),
     }
-    return results.measured("resume", "W5 cut, killed at half and run again", [*peace, *again], **figures)
+    return results.measured("resume", "W5, killed at half and run again", [*peace, *again], **figures)
 
 
 _PLACES = {"peace": "peace", "killed": "killed", "again": "killed"}

@@ -11,14 +11,13 @@ import argparse
 import os
 import shutil
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from bench import generate, results
+from bench import generate, results, sizes
 from bench.agreement import compare
 from bench.one import Job, start
 from bench.workloads import IMPLEMENTATIONS, WORKLOADS, Workload
@@ -29,7 +28,7 @@ def main() -> None:
     given = _parser().parse_args()
     base = Path(given.home or tempfile.gettempdir())
     for name in given.workloads:
-        workload, form = _sized(WORKLOADS[name], given)
+        workload, form = sizes.sized(WORKLOADS[name], given)
         names = given.implementations.split(",") if given.implementations else workload.implementations
         chosen = [each for each in workload.implementations if each in names]
         home = Path(tempfile.mkdtemp(prefix=f"bench-{name}-", dir=base))
@@ -68,22 +67,10 @@ def _inside(metrics: Path, records: list[dict[str, Any]]) -> float:
     return round(fitting / (wall * (os.cpu_count() or 1)), 3)
 
 
-def _sized(workload: Workload, given: argparse.Namespace) -> tuple[Workload, str]:
-    sales = workload.sales
-    rows, partitions = (sales.rows, sales.partitions) if given.full else workload.quick
-    made = workload.sized(given.rows or rows, given.partitions or partitions)
-    changed = {name: getattr(given, name) for name in ("features", "skew") if getattr(given, name) is not None}
-    made = replace(made, sales=replace(made.sales, **changed))
-    own = changed or given.rows or given.partitions
-    return made, "custom" if own else "full" if given.full else "quick"
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("workloads", nargs="+", choices=WORKLOADS, metavar="WORKLOAD", help=", ".join(WORKLOADS))
-    parser.add_argument("--full", action="store_true", help="the full size")
-    parser.add_argument("--rows", type=int, help="another number of rows")
-    parser.add_argument("--partitions", type=int, help="another number of partitions")
+    sizes.add_options(parser)
     parser.add_argument("--features", type=int, help="another number of feature columns")
     parser.add_argument("--skew", choices=("equal", "zipf"), help="another distribution of rows")
     parser.add_argument("--implementations", help=f"some of {','.join(IMPLEMENTATIONS)}")
