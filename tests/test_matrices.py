@@ -53,6 +53,21 @@ def test_matrix_of_a_partition_is_its_own_to_write_to() -> None:
     assert rows.matrix(0, Inputs(("a", "b")), code()).any()
 
 
+def test_frame_of_a_partition_holds_no_rows_of_others() -> None:
+    """What a model may take is its own: were the whole bucket widened for it, the largest bucket would decide."""
+    rows = bucket({"S": rows_of(50_000, seed=1), "T": rows_of(6, seed=2)})
+    kept = [field.with_type(pa.float32()) if field.name in ("a", "b") else field for field in rows.schema]
+    shop = Bucket(rows.cast(pa.schema(kept)), "day", ("store", "day"))
+    given = Inputs.of(shops(features=("a", "b")), {})
+    place = [name for name, *_ in shop.bounds].index("store=T")
+    shop.prepare([given], (1,), arrays=False)
+    before = pa.total_allocated_bytes()
+    frame = shop.matrix(place, given, code(lambda frame: frame[["a", "b"]]))
+    assert set(frame.dtypes) == {np.dtype("float64")}
+    np.testing.assert_array_equal(frame["a"], np.float32(rows_of(6, seed=2)["a"]).astype(float))
+    assert pa.total_allocated_bytes() - before < 50_000
+
+
 def test_missing_is_null_or_nan_in_columns_of_any_type() -> None:
     table = pa.table({"x": [0.5, float("nan"), None], "kind": ["b", None, ""], slices.PARTITION: ["k"] * 3})
     found = Bucket(table, "day", ()).missing(("kind", "x"))

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from chain_bench import BULK as WELLS_BULK
 from chain_bench import BULK_START, World, alarms, copied, wells
 from e2e.conftest import enter, fresh
-from modelfleet import Candidate, Gate, Regression, settings
+from modelfleet import Candidate, Gate, Regression, dataset, settings
 from modelfleet import interval as intervals
 from modelfleet.cli import app
 from modelfleet.errors import ConflictError, DataError
@@ -204,6 +204,15 @@ def test_a_killed_backtest_goes_on_with_the_folds_it_lacks(own: World) -> None:
     assert runs.committed(lake, "sales", "backtest", CUTOFFS[-1]).attempt == again.attempt  # type: ignore[union-attr]
     forced = open_backtest(own.spec, to=BULK, folds=1, force=True)
     assert own.finish(forced)["replay"]["taken_over"] == 0
+
+
+def test_folds_of_rows_of_an_earlier_format_are_made_anew(own: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dataset, "FORMAT", dataset.FORMAT + 1)
+    ref = open_backtest(own.spec, to=BULK, folds=2)
+    assert own.finish(ref)["replay"]["taken_over"] == 0
+    made = runs.load_step(Lake.open(), "sales", "backtest", ref.interval, ref.attempt, "actuals")
+    assert made is not None
+    assert all(f"/{ref.attempt}/" in entry.path for entry in made.files["rows"]), "rows of before are not read"
 
 
 def test_an_ingest_made_again_after_opening_is_a_conflict(own: World) -> None:
