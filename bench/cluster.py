@@ -10,11 +10,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -23,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from bench import generate, results
+from bench import generate, options, results
 from bench.measure import Meter
 from bench.one import ROOT, environment
 from bench.ours import start_workers
@@ -59,18 +57,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=4_000_000)
     parser.add_argument("--partitions", type=int, default=1_000)
-    parser.add_argument("--results", type=Path, default=results.FOLDER)
+    options.add_places(parser)
     parser.add_argument("--one", nargs=2, metavar=("NAME", "HOME"), help=argparse.SUPPRESS)
     given = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the servers are ended too
     if given.one:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the servers are ended too
         run(given.one[0], Path(given.one[1]), given.rows, given.partitions)
         return
-    home = Path(tempfile.mkdtemp(prefix="bench-cluster-"))
-    try:
+    with options.workplace("cluster", given) as home:
         records = run_all(home, given.rows, given.partitions)
-    finally:
-        shutil.rmtree(home, ignore_errors=True)
     figures = compared(records)
     purpose = "boosted trees on a Spark standalone cluster, the lake on Azurite"
     found = results.measured("cluster", purpose, records, **figures)

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
@@ -20,7 +18,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from bench import results
+from bench import options, results
 from bench.generate import FIRST_DAY, Sales, keys_of
 from bench.measure import Meter
 from bench.one import ROOT
@@ -39,33 +37,29 @@ def main() -> None:
     """Run, save."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=ROWS)
-    parser.add_argument("--results", type=Path, default=results.FOLDER, help="where figures are kept")
+    options.add_places(parser)
     given = parser.parse_args()
-    with servers.postgres() as server:
-        run = measure(servers.create_database(server, "bench"), given.rows)
+    with options.workplace("copy", given) as home, servers.postgres() as server:
+        run = measure(servers.create_database(server, "bench"), given.rows, home)
     print(results.save({**run, "form": "full" if given.rows == ROWS else "custom"}, given.results))
 
 
-def measure(url: str, rows: int) -> dict[str, Any]:
+def measure(url: str, rows: int, home: Path) -> dict[str, Any]:
     """Load and copy in turn; what is kept of it: the medians of rows per second.
 
     :param url: an empty database.
     """
     sales = Sales(rows, max(rows // 4000, 1))
-    home = Path(tempfile.mkdtemp(prefix="bench-copy-"))
     os.environ.update({"MODELFLEET_HOME": str(home), "AIRFLOW_CONN_MODELFLEET_WAREHOUSE": url})
-    try:
-        warehouse, batches = Warehouse.open(), list(predictions(sales))
-        loading, copying = (Meter("copy", name, rows, sales.partitions) for name in ("ours", "bare COPY"))
-        for number in range(ROUNDS):
-            interval = f"2020-01-{number + 1:02d}"
-            with loading.step("load"):
-                _load(warehouse, interval, batches, rows)
-            made = _columns(url, interval)
-            with copying.step("load"):
-                _copy(url, made)
-    finally:
-        shutil.rmtree(home, ignore_errors=True)
+    warehouse, batches = Warehouse.open(), list(predictions(sales))
+    loading, copying = (Meter("copy", name, rows, sales.partitions) for name in ("ours", "bare COPY"))
+    for number in range(ROUNDS):
+        interval = f"2020-01-{number + 1:02d}"
+        with loading.step("load"):
+            _load(warehouse, interval, batches, rows)
+        made = _columns(url, interval)
+        with copying.step("load"):
+            _copy(url, made)
     speed = {
         meter.implementation: round(rows / float(np.median([record.seconds for record in meter.records])))
         for meter in (loading, copying)

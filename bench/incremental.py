@@ -7,14 +7,12 @@ and it is trained again: only those are fitted.
 from __future__ import annotations
 
 import argparse
-import shutil
-import tempfile
 from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from bench import generate, results, sizes
+from bench import generate, options, results
 from bench.measure import Meter
 from bench.one import settle
 from bench.workloads import WORKLOADS, Workload, fleet
@@ -23,17 +21,13 @@ from bench.workloads import WORKLOADS, Workload, fleet
 def main() -> None:
     """Run, check, save."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    sizes.add_options(parser)
+    options.add_sizes(parser)
     parser.add_argument("--share", type=float, default=0.01, help="of the partitions, that the next day has rows of")
-    parser.add_argument("--home", help="where to work; default: the system's temporary folder")
-    parser.add_argument("--results", type=Path, default=results.FOLDER, help="where figures are kept")
+    options.add_places(parser)
     given = parser.parse_args()
-    workload, form = sizes.sized(WORKLOADS["W5"], given)
-    home = Path(tempfile.mkdtemp(prefix="bench-incremental-", dir=given.home))
-    try:
+    workload, form = options.sized(WORKLOADS["W5"], given)
+    with options.workplace("incremental", given) as home:
         run = measure(workload, home, given.share)
-    finally:
-        shutil.rmtree(home, ignore_errors=True)
     print(results.save({**run, "form": form}, given.results))
 
 

@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bench import generate, results
+from bench import generate, options, results
 from bench.measure import Meter
 from bench.one import ROOT, settle
 from bench.ours import BULK, prepare_home
@@ -41,14 +39,10 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=full.rows)
     parser.add_argument("--partitions", type=int, default=full.partitions)
     parser.add_argument("--minutes", type=float, default=20.0, help="give up after this long")
-    parser.add_argument("--home", help="where to work; default: the system's temporary folder")
-    parser.add_argument("--results", type=Path, default=results.FOLDER, help="where figures are kept")
+    options.add_places(parser)
     given = parser.parse_args()
-    home = Path(tempfile.mkdtemp(prefix="bench-airflow-", dir=given.home))
-    try:
+    with options.workplace("airflow", given) as home:
         run = measure(WORKLOADS["W1"].sized(given.rows, given.partitions), home, given.minutes)
-    finally:
-        shutil.rmtree(home, ignore_errors=True)
     form = "full" if (given.rows, given.partitions) == (full.rows, full.partitions) else "custom"
     print(json.dumps(run["figures"], indent=1))
     print(results.save({**run, "form": form}, given.results))

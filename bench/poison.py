@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from bench import results
+from bench import options, results
 from bench.generate import Sales, numbers_of, tables
 from bench.measure import Meter
 from bench.misbehaving import EXPECTED, KINDS
@@ -39,15 +37,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--partitions", type=int, default=10_000, help="all together")
     parser.add_argument("--each", type=int, default=20, help="of each kind")
-    parser.add_argument("--home", help="where to work; default: the system's temporary folder")
-    parser.add_argument("--results", type=Path, default=results.FOLDER, help="where figures are kept")
+    options.add_places(parser)
     given = parser.parse_args()
     sales = Sales(given.partitions * ROWS_EACH, given.partitions)
-    home = Path(tempfile.mkdtemp(prefix="bench-poison-", dir=given.home))
-    try:
+    with options.workplace("poison", given) as home:
         run = measure(sales, home, given.each)
-    finally:
-        shutil.rmtree(home, ignore_errors=True)
     form = "full" if given.partitions >= 10_000 and given.each >= 20 else "custom"
     print(results.save({**run, "form": form}, given.results))
 

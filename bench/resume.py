@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -19,7 +17,7 @@ from typing import Any
 
 import psutil
 
-from bench import generate, results, sizes
+from bench import generate, options, results
 from bench.measure import Meter
 from bench.one import Job, environment, settle
 from bench.workloads import WORKLOADS, Workload, fleet
@@ -31,20 +29,16 @@ FITTING = "train.quality"
 def main() -> None:
     """Run, check, save; or, as ``--child JOB``, train in this process."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    sizes.add_options(parser)
-    parser.add_argument("--home", help="where to work; default: the system's temporary folder")
-    parser.add_argument("--results", type=Path, default=results.FOLDER, help="where figures are kept")
+    options.add_sizes(parser)
+    options.add_places(parser)
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.child:
         train(Job.from_json(given.child.read_text()))
         return
-    workload, form = sizes.sized(WORKLOADS["W5"], given)
-    home = Path(tempfile.mkdtemp(prefix="bench-resume-", dir=given.home))
-    try:
+    workload, form = options.sized(WORKLOADS["W5"], given)
+    with options.workplace("resume", given) as home:
         run = measure(workload, home)
-    finally:
-        shutil.rmtree(home, ignore_errors=True)
     print(results.save({**run, "form": form}, given.results))
 
 

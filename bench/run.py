@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from bench import generate, results, sizes
+from bench import generate, options, results
 from bench.agreement import compare
 from bench.one import Job, start
 from bench.workloads import IMPLEMENTATIONS, WORKLOADS, Workload
@@ -26,17 +24,12 @@ from bench.workloads import IMPLEMENTATIONS, WORKLOADS, Workload
 def main() -> None:
     """Parse, run, save."""
     given = _parser().parse_args()
-    base = Path(given.home or tempfile.gettempdir())
     for name in given.workloads:
-        workload, form = sizes.sized(WORKLOADS[name], given)
+        workload, form = options.sized(WORKLOADS[name], given)
         names = given.implementations.split(",") if given.implementations else workload.implementations
         chosen = [each for each in workload.implementations if each in names]
-        home = Path(tempfile.mkdtemp(prefix=f"bench-{name}-", dir=base))
-        try:
+        with options.workplace(name, given) as home:
             found = run(workload, home, chosen, seconds=given.seconds_per_reference, load=given.load)
-        finally:
-            if not given.keep:
-                shutil.rmtree(home, ignore_errors=True)
         saved = results.save({**found, "form": form}, given.results)
         print(f"{name}: {saved}")
 
@@ -70,15 +63,14 @@ def _inside(metrics: Path, records: list[dict[str, Any]]) -> float:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("workloads", nargs="+", choices=WORKLOADS, metavar="WORKLOAD", help=", ".join(WORKLOADS))
-    sizes.add_options(parser)
+    options.add_sizes(parser)
     parser.add_argument("--features", type=int, help="another number of feature columns")
     parser.add_argument("--skew", choices=("equal", "zipf"), help="another distribution of rows")
     parser.add_argument("--implementations", help=f"some of {','.join(IMPLEMENTATIONS)}")
     parser.add_argument("--seconds-per-reference", type=float, default=60.0, help="what each of its steps may take")
     parser.add_argument("--load", action="store_true", help="load ours' predictions into the warehouse too")
-    parser.add_argument("--home", help="where to work; default: the system's temporary folder")
+    options.add_places(parser)
     parser.add_argument("--keep", action="store_true", help="keep what the runs made")
-    parser.add_argument("--results", type=Path, default=results.FOLDER, help="where figures are kept")
     return parser
 
 
