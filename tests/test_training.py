@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import author_features
 import author_models as models
-from modelfleet import Classification, Regression, Training, pack, slices
+from modelfleet import Classification, Regression, Training, pack, prediction, slices
 from modelfleet.metric_names import REGRESSION
 from modelfleet.training import BucketTrainer
 from training_bench import (
@@ -116,6 +116,14 @@ def test_partition_without_a_model_says_why(given: Part, status: str, reason: st
     assert (row["model"], row["model_digest"]) == (None, None)
     has_baseline = reason not in ("no_target", "bad_target")
     assert (row["baseline_value"] is not None, row["serves"]) == (has_baseline, "baseline" if has_baseline else "none")
+
+
+def test_model_larger_than_a_file_can_hold_costs_its_partition_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    size = len(train({"S": HEALTHY}, PICKY)["S"]["model"])
+    monkeypatch.setattr(prediction, "LARGEST", size - 1)
+    row = train({"S": HEALTHY}, PICKY)["S"]
+    assert (row["status"], row["reason"], row["serves"], row["model"]) == ("failed", "fit_raised", "baseline", None)
+    assert row["message"] == f"the fitted estimator takes {size:,} bytes pickled; at most {size - 1:,} can be kept"
 
 
 def test_bad_partitions_leave_the_healthy_ones_as_they_were() -> None:

@@ -32,7 +32,15 @@ from modelfleet.lake import FileEntry, Lake
 from modelfleet.lake.buckets import BucketPlace, BucketResult, BucketTask
 from modelfleet.matrices import Inputs
 from modelfleet.spec.training import HOLDOUT
-from modelfleet.training import BucketTrainer, BucketWork, Carrying, GroupFiles, TrainingPlan, train_groups
+from modelfleet.training import (
+    BucketTrainer,
+    BucketWork,
+    Carrying,
+    GroupFiles,
+    TrainingPlan,
+    train_groups,
+    wanted_groups,
+)
 
 START = datetime(2013, 2, 1, tzinfo=UTC)
 CUTOFF = datetime(2013, 3, 1, tzinfo=UTC)
@@ -203,12 +211,20 @@ def group_files(
     entries: Sequence[FileEntry],
     folder: str,
     carrying: Carrying | None = None,
+    *,
+    earlier: Sequence[str] = (),
 ) -> GroupFiles:
-    """Fit the models over many partitions, as a training does before its buckets."""
-    place = BucketPlace(folder, "inputs", len(entries))
+    """Fit the models over many partitions, as a training does before its buckets; `earlier`: folders of killed attempts."""
+
+    def place(of: str, level: str) -> BucketPlace:
+        return BucketPlace(f"{of}/{level}", "inputs", len(entries))
+
+    places = {
+        level: (place(folder, level), [place(before, level) for before in earlier]) for level in wanted_groups(settled)
+    }
     no_spark: Any = None
     with without_spark():
-        return train_groups(no_spark, lake, place, settled, tuple(key_fields), entries, carrying=carrying)
+        return train_groups(no_spark, lake, places, settled, tuple(key_fields), entries, carrying=carrying)
 
 
 def pack_of(

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import modelfleet
+from modelfleet import libraries
 from modelfleet.errors import ModelCodeError
 
 if TYPE_CHECKING:
@@ -181,37 +182,25 @@ def resolve(path: str, *, fleet: str) -> Callable[..., Any]:
 def code_version(*paths: str) -> str:
     """A digest of all source files of the packages that the dotted paths name, with Modelfleet's version in front.
 
-    Any change in the author's package makes a new version; an installed distribution counts by its version. A fleet without
-    author's code has Modelfleet's alone.
+    Any change in the author's packages makes a new version, and so does another version of an installed distribution that
+    they import. A fleet without author's code has Modelfleet's alone.
     """
     digest = hashlib.blake2b(digest_size=8)
-    for package in sorted({path.partition(":")[0].partition(".")[0] for path in paths}):
-        installed = _installed(package)
-        if installed is not None:
-            digest.update(installed.encode() + b"\0")
-            continue
-        for name, file in sorted(_source_files(package)):
+    found = libraries.needs(sorted({path.partition(":")[0].partition(".")[0] for path in paths}))
+    for package in sorted(found.own):
+        for name, file in sorted(_source_files(found.own[package])):
             digest.update(f"{name}\0".encode() + file.read_bytes() + b"\0")
+    for name in sorted(found.distributions):
+        digest.update(f"{name}=={importlib.metadata.version(name)}\0".encode())
     return f"{modelfleet.__version__}+{digest.hexdigest()}"
 
 
-def _installed(package: str) -> str | None:
-    """The version of the installed distribution that a package comes from; None for code of one's own."""
-    found = importlib.util.find_spec(package)
-    if found is None or found.origin is None or "site-packages" not in Path(found.origin).parts:
-        return None
-    names = importlib.metadata.packages_distributions().get(package, [])
-    return " ".join(f"{name}=={importlib.metadata.version(name)}" for name in sorted(set(names))) or None
-
-
-def _source_files(package: str) -> list[tuple[str, Path]]:
+def _source_files(place: Path) -> list[tuple[str, Path]]:
     """The files of a package or a single module, with their names relative to it."""
-    spec = importlib.util.find_spec(package)
-    if spec is None or spec.submodule_search_locations is None:
-        return [] if spec is None or spec.origin is None else [(package, Path(spec.origin))]
-    folders = [Path(place) for place in spec.submodule_search_locations]
-    found = [(folder, path) for folder in folders for path in folder.rglob("*") if path.suffix in {".py", ".sql"}]
-    return [(path.relative_to(folder).as_posix(), path) for folder, path in found]
+    if not place.is_dir():
+        return [(place.stem, place)]
+    found = [path for path in place.rglob("*") if path.suffix in {".py", ".sql"}]
+    return [(path.relative_to(place).as_posix(), path) for path in found]
 
 
 def authors_matrix(rows: pd.DataFrame, code: ModelCode) -> pd.DataFrame:

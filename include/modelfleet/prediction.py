@@ -14,6 +14,8 @@ from modelfleet import modelcode, pack
 from modelfleet.spared import spared
 
 MESSAGE_LIMIT = 500
+LARGEST = (1 << 31) - (1 << 20)
+"""So many bytes a pickled model may take: Arrow and Parquet hold no value of 2 GB."""
 
 
 class Reason(StrEnum):
@@ -118,12 +120,16 @@ def fit(build: Callable[[], Any], x: modelcode.Matrix, y: np.ndarray, weights: n
 def dump(model: object) -> tuple[bytes, str]:
     """A fitted estimator's bytes and their digest.
 
-    :raises NoModelError: when it can't be pickled.
+    :raises NoModelError: when it can't be pickled, or takes more than `LARGEST`.
     """
     try:
-        return pack.dump_model(model)
+        data, digest = pack.dump_model(model)
     except Exception as exc:
         raise failed(Reason.FIT_RAISED, exc, f"the fitted estimator can't be pickled: {raised(exc)}") from exc
+    if len(data) > LARGEST:
+        told = f"the fitted estimator takes {len(data):,} bytes pickled; at most {LARGEST:,} can be kept"
+        raise NoModelError("failed", Reason.FIT_RAISED, told)
+    return data, digest
 
 
 def predict(model: Any, x: modelcode.Matrix, problem: str) -> tuple[np.ndarray, np.ndarray | None]:

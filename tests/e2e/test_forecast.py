@@ -15,6 +15,7 @@ from chain_bench import World, copied
 from e2e.conftest import enter, fresh
 from modelfleet import Candidate, Forecast, Gate, keys, registry, settings
 from modelfleet.errors import DataError
+from modelfleet.steps import NothingToRetry
 from sales_bench import (
     BULK,
     DAYS,
@@ -101,6 +102,12 @@ def test_every_partition_is_one_row_and_its_candidates_are_kept(shops: World) ->
     assert (twice["status"], twice["reason"]) == ("failed", "bad_series")
     assert "2024-03-05" in twice["message"]
     assert "Dedupe" in twice["message"]
+
+
+def test_failures_of_a_fleet_with_categories_can_be_retried(shops: World) -> None:
+    """Of the partitions without a model one is young and one has a day twice: neither could turn out otherwise."""
+    with pytest.raises(NothingToRetry, match=r"without a model: .*bad_series 1"):
+        shops.open("train", BULK, retry="failed")
 
 
 def test_a_date_without_a_row_is_filled_and_counted(shops: World) -> None:

@@ -17,10 +17,11 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from chain_bench import BULK, DAYS, EXPECTED, World
-from modelfleet import registry, settings
+from modelfleet import pack, registry, settings
 from modelfleet.dataset import grouping
 from modelfleet.errors import ConflictError
-from modelfleet.steps import RunRef
+from modelfleet.lake import Lake
+from modelfleet.steps import RunRef, inputs, preparing, run_step
 from wells import gauges
 
 pytest_plugins = ["fixtures_mlflow"]
@@ -39,6 +40,23 @@ def test_each_step_run_twice_in_one_attempt_gives_the_same_digest_and_no_second_
             name: facts["digest"] for name, facts in second.items()
         }
         assert contents(world) == before
+
+
+def test_training_whose_code_changes_on_its_way_is_not_gone_on_with(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ref = world.open("train", BULK, force=True)
+    run_step(ref, "dataset")
+    standing = world.committed("train", BULK).attempt
+    with monkeypatch.context() as patch:
+        patch.setattr(inputs, "code_version", lambda spec: "another")
+        assert run_step(ref, "dataset")["digest"], "what is done is done"
+        with pytest.raises(
+            ConflictError, match=r"fleet 'wells', train of .* changed after the run was opened.*step quality"
+        ):
+            run_step(ref, "quality")
+    assert world.committed("train", BULK).attempt == standing
+    world.finish(ref)
 
 
 def test_whole_pipelines_run_again_take_everything_over(world: World) -> None:
@@ -80,6 +98,23 @@ def test_number_of_buckets_makes_no_difference(buckets: int, world: World, monke
     assert model_digests(world) == models
     assert world.committed("train", BULK).digest == before.digest
     assert facts["train"]["digest"] == before.steps["train"]
+
+
+def test_buckets_are_the_smaller_the_larger_the_champions_models_are(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    monkeypatch.setattr(grouping, "_bucket_count", lambda size, cores: sizes.append(size) or 4)
+    champion = registry.champion("wells")
+    assert champion is not None
+    packed = sum(entry.bytes for entry in pack.Pack.in_lake(Lake.open(), champion.pack_manifest).header.files)
+    assert packed > 10_000
+    world.run("ingest", DAY)
+    for weight in (0, 3):
+        monkeypatch.setattr(preparing, "_UNPACKED", weight)
+        run_step(world.open("score", DAY, force=True), "dataset")
+        run_step(world.open("train", BULK, force=True), "dataset")
+    assert (sizes[2] - sizes[0], sizes[3] - sizes[1]) == (3 * packed, 6 * packed)
 
 
 def test_pack_of_other_bucket_count_is_scored_the_same(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -122,6 +122,8 @@ def test_retry_after_a_change_of_code_fits_what_the_code_made_fail(
     retried = world.committed("train", BULK)
     assert retried.inputs["retried"]["attempt"] == opened.attempt
     assert retried.code_version == "another"
+    # Once more with that code, it is still a training of two.
+    assert world.run("train", BULK, retry="failed")["train"]["way"]["code"] is None
     # Run again as usual, other code fits all.
     assert "retried" not in runs.load_attempt(Lake.open(), **world.open("train", BULK).as_dict()).inputs
 

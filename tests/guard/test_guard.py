@@ -105,6 +105,17 @@ def test_closed_iterator_ends_the_process_in_the_middle_of_an_item() -> None:
     assert gone(pid)
 
 
+def test_process_of_an_item_that_is_broken_has_ended_before_it_is_told(tmp_path: Path) -> None:
+    def work(n: int) -> None:
+        (tmp_path / "pid").write_text(str(os.getpid()))
+        time.sleep(1000)
+
+    outcomes = each(work, 2, LIMITS)
+    assert next(outcomes) == Broken(Reason.TIMEOUT, "still running after 0.8 s; per_model allows seconds=0.8")
+    assert gone((tmp_path / "pid").read_text())
+    outcomes.close()
+
+
 def gone(pid: Any) -> bool:
     return not Path(f"/proc/{pid}").exists()
 

@@ -140,7 +140,7 @@ WILD = {f"S{n}": part(seed=n) | ({"y": [3.0 * (a > 0) for a in part(seed=n)["a"]
 def before(lake: Lake) -> Carrying:
     """All of a training with a level, and with a candidate over the fleet."""
     made = train_in_lake(lake, WILD, name="spanning", buckets=2, of=SPANNING)
-    files = sorted(lake.root.glob("shops/train/2013-03-12/spanning/train/groups/folds-*.parquet"))
+    files = sorted(lake.root.glob("shops/train/2013-03-12/spanning/train/groups/*/folds-*.parquet"))
     folds = tuple(lake.entry(str(file.relative_to(lake.root)), 0) for file in files)
     assert len(folds) == 2
     return Carrying(made, folds, frozenset(), same_champion=True)
@@ -235,7 +235,9 @@ class TestWay:
         )
         assert all(_way(spec(**change)) == _way(plain) for change in same)
         assert all(_way(spec(**change)) != _way(plain) for change in others)
-        assert json.loads(json.dumps(_way(plain))) == _way(plain)
+        listed = spec(params={"alphas": [0.1, 1.0]})
+        for each in (plain, listed):
+            assert json.loads(json.dumps(_way(each))) == _way(each)
 
     def test_is_of_no_interval(self) -> None:
         assert way_of(spec(), plan(cutoff=LATER)) == way_of(spec(), plan())

@@ -26,6 +26,7 @@ class Scored:
     """A sample in which every candidate's score of every fold is settled; fold 0 first."""
 
     scores: Mapping[str, tuple[float | None, ...]]
+    reasons: Mapping[str, Reason] = field(default_factory=dict)
     fitted: list[tuple[str, int | None]] = field(default_factory=list)
 
     @property
@@ -36,7 +37,8 @@ class Scored:
         assert fold is not None
         self.fitted.append((learner.name, fold))
         if self.scores[learner.name][fold] is FAILS:
-            raise NoModelError("failed", Reason.FIT_RAISED, f"{learner.name} fails in fold {fold}")
+            reason = self.reasons.get(learner.name, Reason.FIT_RAISED)
+            raise NoModelError("failed", reason, f"{learner.name} fails in fold {fold}")
         return f"{learner.name} {fold}"
 
     def predict(self, learner: Learner, model: str, fold: int) -> Predicted:
@@ -128,6 +130,13 @@ class TestAllFail:
         ) as e:
             ranked({"a": (FAILS, 1.0), "b": (FAILS, FAILS)})
         assert (e.value.status, e.value.reason) == ("failed", Reason.FIT_RAISED)
+
+    def test_reason_that_a_retry_may_mend_is_not_hidden_behind_the_first(self) -> None:
+        names = ("a", "b", "c")
+        sample = Scored(dict.fromkeys(names, (FAILS,)), {"b": Reason.MEMORY_EXCEEDED, "c": Reason.CRASHED})
+        with pytest.raises(NoModelError, match=r"^all 3 candidates failed: a: a fails") as error:
+            compete(sample, learners(sample.scores), metric="mae")
+        assert error.value.reason == Reason.MEMORY_EXCEEDED
 
     def test_message_of_the_only_one_is_its_own(self) -> None:
         with pytest.raises(NoModelError, match=r"^a fails in fold 0$"):

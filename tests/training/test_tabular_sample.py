@@ -173,10 +173,10 @@ def test_features_that_look_back_are_made_of_all_rows_and_fitted_from_the_first_
     assert (row["n_train"], row["n_test"]) == (TRAINED - 1, len(test))
 
 
-def test_features_that_need_more_rows_than_there_are_fail_by_saying_so() -> None:
+def test_features_that_need_more_rows_than_there_are_skip_it_by_saying_so() -> None:
     of = fleet(features=Features(past=(Lag("b", TRAINED),)))
     row = train({"S": GIVEN}, of)["S"]
-    assert (row["status"], row["reason"]) == ("failed", "features_raised")
+    assert (row["status"], row["reason"]) == ("skipped", "no_rows_before_cutoff")
     assert row["message"].startswith(f"no row of {TRAINED} has all features that look back")
 
 

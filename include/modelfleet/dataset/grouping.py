@@ -24,7 +24,7 @@ from modelfleet.errors import DataError, bounded
 from modelfleet.features import MAX_CATEGORIES, Recipe, categories_of, settle
 from modelfleet.ingest.schema import lake_type
 from modelfleet.interval import Interval
-from modelfleet.lake.buckets import BucketPlace, BucketResult, finish, kept
+from modelfleet.lake.buckets import BucketPlace, BucketResult, earlier_places, finish, kept
 from modelfleet.lake.runs import Attempt
 from modelfleet.lake.store import Lake
 from modelfleet.spec.problem import Forecast
@@ -37,9 +37,7 @@ if TYPE_CHECKING:
     from modelfleet.spec import FleetSpec
 
 BUCKET_BYTES = 64 << 20
-"""How much Arrow memory a bucket may take, about; there are at least two per core."""
-
-
+"""How much memory a bucket's rows and models may take, about; there are at least two buckets per core."""
 _SPLIT_ROWS = 1 << 20
 
 
@@ -86,11 +84,13 @@ def build(
     fingerprint: str,
     treated: Treated,
     categorical: tuple[str, ...] = (),
+    beside: int = 0,
     progress: engine.Progress | None = None,
 ) -> Dataset:
     """Group the rows of `sources` that lie in `span` by partition.
 
     :param categorical: the columns whose values are gathered.
+    :param beside: how many bytes of models the buckets are worked on beside, about, all together.
 
     :raises DataError: naming the fleet and the column that is missing, has a type that can't be used, or drifted.
     """
@@ -102,10 +102,10 @@ def build(
     check_columns(schema, columns, given=treated.given)
     selected = _selected(schema, columns, treated.spec)
     rows = max(sum(entry.rows for entry in source.entries) for source in sources)
-    buckets = _bucket_count(rows * _row_bytes(selected, spec), engine.parallelism(spark))
+    buckets = _bucket_count(rows * _row_bytes(selected, spec) + beside, engine.parallelism(spark))
     place = BucketPlace.of(attempt, "dataset", fingerprint=fingerprint, buckets=buckets)
     layout = _Layout(lake, place, columns, span, treated, categorical)
-    done = {} if attempt.options.get("force") else kept(lake, attempt, "dataset", place)
+    done = kept(lake, place, earlier_places(lake, attempt, "dataset", place))
     todo = [bucket for bucket in range(buckets) if bucket not in done]
     fragments: list[Fragment] = []
     if frame is None:

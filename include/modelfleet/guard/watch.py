@@ -39,6 +39,7 @@ class Child:
 
     def __init__(self, work: Callable[[int], Any], items: range, limits: Limits) -> None:
         self.items, self.item, self.limits = items, items.start, limits
+        self.over = False
         self.mark = processes.new_mark()
         self.owner = os.getpid()
         processes.load()
@@ -90,13 +91,15 @@ class Child:
                 if last:
                     return
             else:
+                self.end()  # before whoever takes this goes on: it may still run, or hold much memory
                 yield broken
                 return
 
     def end(self) -> None:
         """Kill the process and all that it started, if any still runs; reap it, and close the pipes."""
-        if os.getpid() != self.owner:
+        if os.getpid() != self.owner or self.over:
             return
+        self.over = True
         self._close()
         processes.end(self.pid, self.mark)
 

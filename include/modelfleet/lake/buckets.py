@@ -7,7 +7,7 @@ files still have the recorded bytes.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -80,7 +80,9 @@ def read_sidecar(lake: Lake, place: BucketPlace, bucket: int) -> BucketResult | 
 
 
 def earlier_places(lake: Lake, attempt: Attempt, step: str, place: BucketPlace) -> tuple[BucketPlace, ...]:
-    """Where the attempts before this one wrote the buckets of a step, the latest first."""
+    """Where the attempts before this one wrote the buckets of a step, the latest first; none that is forced to work anew."""
+    if attempt.options.get("force"):
+        return ()
     folder = run_folder(attempt.fleet, attempt.pipeline, attempt.interval.key)
     return tuple(
         BucketPlace(f"{folder}/{before}/{step}", place.fingerprint, place.buckets)
@@ -88,11 +90,15 @@ def earlier_places(lake: Lake, attempt: Attempt, step: str, place: BucketPlace) 
     )
 
 
-def kept(lake: Lake, attempt: Attempt, step: str, place: BucketPlace) -> dict[int, BucketResult]:
-    """Finished buckets of this attempt and of those before it; the latter get a sidecar of their own here."""
+def kept(
+    lake: Lake, place: BucketPlace, earlier: Sequence[BucketPlace], buckets: Iterable[int] | None = None
+) -> dict[int, BucketResult]:
+    """Finished buckets of this place and of those before it; the latter get a sidecar of their own here.
+
+    :param buckets: which to look for; default: all.
+    """
     found: dict[int, BucketResult] = {}
-    earlier = earlier_places(lake, attempt, step, place)
-    for bucket in range(place.buckets):
+    for bucket in range(place.buckets) if buckets is None else buckets:
         own = read_sidecar(lake, place, bucket)
         if own is None:
             taken = next(filter(None, (read_sidecar(lake, before, bucket) for before in earlier)), None)

@@ -53,7 +53,7 @@ def retried(lake: Lake, spec: FleetSpec, key: str, code: str) -> RunManifest:
     now = _way(spec, standing.interval)
     if any(before.get(name) != now[name] for name in ("format", "plan", "measured")):
         raise _another_way(spec, key)
-    if failures(lake, trained, same_code=standing.code_version == code).num_rows == 0:
+    if failures(lake, trained, same_code=before["code"] == code).num_rows == 0:
         counted = ", ".join(f"{reason} {count}" for reason, count in trained.facts["reasons"].items())
         raise NothingToRetry(
             f"fleet {spec.name!r}, training of {key}: no failure could turn out otherwise"
@@ -84,8 +84,8 @@ def failures_of(spec: FleetSpec, key: str) -> pa.Table:
     from modelfleet.steps.inputs import code_version
 
     lake, code = Lake.open(), code_version(spec)
-    standing = retried(lake, spec, key, code)
-    return failures(lake, _trained(lake, standing), same_code=standing.code_version == code)
+    trained = _trained(lake, retried(lake, spec, key, code))
+    return failures(lake, trained, same_code=trained.facts["way"]["code"] == code)
 
 
 def last_trained(spec: FleetSpec) -> str:
@@ -108,11 +108,14 @@ def earlier(lake: Lake, spec: FleetSpec, interval: Interval, options: Mapping[st
     return {f"train/{run.interval.key}": {"attempt": run.attempt, "digest": run.digest} for run in before[-1:]}
 
 
-def retry_input(standing: RunManifest) -> dict[str, Json]:
-    """The inputs of a retry of a training: the ingests and the earlier training it used, and itself."""
+def retry_input(lake: Lake, standing: RunManifest) -> dict[str, Json]:
+    """The inputs of a retry of a training: the ingests and the earlier training it used, and itself.
+
+    Its `code_version` is that of its models; None where several made them.
+    """
     used = {name: given for name, given in standing.inputs.items() if name.startswith(("ingest/", "train/"))}
     itself = {"interval": standing.interval.key, "attempt": standing.attempt, "digest": standing.digest}
-    return {**used, RETRIED: {**itself, "code_version": standing.code_version}}
+    return {**used, RETRIED: {**itself, "code_version": _trained(lake, standing).facts["way"]["code"]}}
 
 
 def source(inputs: Mapping[str, Json]) -> tuple[str, str] | None:
@@ -169,8 +172,9 @@ def way(ctx: Context, plan: TrainingPlan, *, carried: int) -> Json:
 
 def _way(spec: FleetSpec, interval: Interval) -> Json:
     """`way_of` without the data: what it says of `inputs` is not known yet."""
-    columns = Columns.of(spec, with_target=True)
-    return way_of(spec, TrainingPlan.of(spec, columns, end=interval.end, interval=interval.key, attempt=""))
+    columns, unknown = Columns.of(spec, with_target=True), dict.fromkeys(spec.declared.categorical, ())
+    plan = TrainingPlan.of(spec, columns, end=interval.end, interval=interval.key, attempt="", categories=unknown)
+    return way_of(spec, plan)
 
 
 def _trained(lake: Lake, run: RunManifest) -> StepManifest:

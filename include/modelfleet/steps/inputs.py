@@ -69,7 +69,7 @@ def for_train(lake: Lake, spec: FleetSpec, key: str, options: Mapping[str, Any])
     check_code(spec)
     if options.get("retry"):
         standing = carrying.retried(lake, spec, key, code_version(spec))
-        return _training(lake, spec, standing.interval, carrying.retry_input(standing))
+        return _training(lake, spec, standing.interval, carrying.retry_input(lake, standing))
     interval = intervals.of_key(key, timezone=spec.timezone)
     ingests = _up_to(lake, spec, interval)
     rows = sum(_main(spec, run).rows for run in ingests)

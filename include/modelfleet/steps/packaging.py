@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import ast
-import sys
-from collections.abc import Mapping, Sequence
-from functools import cache
-from importlib import metadata
+from collections.abc import Sequence
 from importlib.util import find_spec
-from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from modelfleet import pack, registry
-from modelfleet.errors import DataError
+import modelfleet
+from modelfleet import libraries, pack, registry
 from modelfleet.ingest.schema import schema_of
 from modelfleet.lake.local import LocalFiles
 
@@ -42,7 +37,7 @@ def pack_model(spec: FleetSpec, header: pack.PackHeader, folder: Path) -> regist
     own = {learner.path.partition(":")[0].partition(".")[0] for learner in header.fleet_spec.learners}
     every = dict.fromkeys(path.partition(":")[0].partition(".")[0] for path in header.code)
     # The package of a kept champion may be gone by now; then its baseline serves, and scoring says why.
-    code, requirements = _code_of(["modelfleet", *(n for n in every if n in own or find_spec(n) is not None)])
+    code, requirements = _code_of([name for name in every if name in own or find_spec(name) is not None])
     return registry.PackModel(
         folder=folder,
         columns=pa.schema(fields),
@@ -76,53 +71,8 @@ def index_batches(opened: pack.Pack, columns: Sequence[str] | None = None) -> pa
 def _code_of(packages: Sequence[str]) -> tuple[tuple[Path, ...], tuple[str, ...]]:
     """Which packages are logged as code, and which are installed distributions, named as requirements instead.
 
-    Of code that is logged, what it imports is required too; Modelfleet's own needs are known.
+    Of code that is logged, what it imports goes with it; Modelfleet's own needs are known.
     """
-    own: dict[str, Path] = {}
-    needed: list[str] = []
-    for name in dict.fromkeys(packages):
-        folder = _package_folder(name)
-        if "site-packages" in folder.parts:
-            needed.append(name)
-            continue
-        own[name] = folder
-        if name != "modelfleet":
-            needed += _imported(folder)
-    others = dict.fromkeys(name for name in needed if name not in {"modelfleet", *own})
-    found = dict.fromkeys(chain.from_iterable(map(_distributions, others)))
-    known = {*registry.PackModel.requirements, "modelfleet"}
-    return tuple(own.values()), tuple(name for name in found if name not in known)
-
-
-def _distributions(package: str) -> tuple[str, ...]:
-    """The installed distributions that a package comes from; mostly one of its own name."""
-    try:
-        return (metadata.distribution("scikit-learn" if package == "sklearn" else package).name,)
-    except metadata.PackageNotFoundError:
-        return tuple(_by_package().get(package, ()))
-
-
-@cache
-def _by_package() -> Mapping[str, list[str]]:
-    """All installed distributions by the packages they bring; to read them takes half a second."""
-    return metadata.packages_distributions()
-
-
-def _imported(folder: Path) -> list[str]:
-    """The top-level packages that the modules of a folder (or a single module) import."""
-    found = set()
-    for file in sorted(folder.rglob("*.py")) if folder.is_dir() else [folder]:
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Import):
-                found |= {alias.name.partition(".")[0] for alias in node.names}
-            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                found.add(node.module.partition(".")[0])
-    return sorted(found - sys.stdlib_module_names)
-
-
-def _package_folder(name: str) -> Path:
-    found = find_spec(name)
-    if found is None or found.origin is None:
-        raise DataError(f"package {name!r} has no files to log with the model", hint="add an __init__.py to it")
-    origin = Path(found.origin)
-    return origin.parent if origin.name == "__init__.py" else origin
+    found = libraries.needs(packages)
+    code = Path(modelfleet.__file__).parent, *found.own.values()
+    return code, tuple(name for name in found.distributions if name not in registry.PackModel.requirements)

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from modelfleet.prepare import Source
     from modelfleet.spec import FleetSpec
 
+_UNPACKED = 3
+"""How much more memory models take, about, than their bytes in a pack's files."""
 MAX_LOOKUP_BYTES = 256 << 20
 """Known-ahead tables that take more are joined in `prepare`."""
 
@@ -64,6 +66,14 @@ def champion_pack(ctx: Context) -> pack.Pack:
     return pack.Pack.in_lake(ctx.lake, pinned["pack"], digest=pinned["header_digest"])
 
 
+def _models_bytes(ctx: Context) -> int:
+    """About how much memory all models take that are there beside the rows: the champion's, and in a training as much again."""
+    if "champion" not in ctx.attempt.inputs:
+        return 0
+    packed = sum(entry.bytes for entry in champion_pack(ctx).header.files)
+    return _UNPACKED * packed * (2 if ctx.attempt.pipeline == "train" else 1)
+
+
 def group_rows(ctx: Context) -> StepResult:
     """Group the pinned inputs' rows by partition, and make the series of a Forecast regular."""
     given = sources(ctx.lake, ctx.spec, ctx.attempt.inputs)
@@ -79,6 +89,7 @@ def group_rows(ctx: Context) -> StepResult:
         fingerprint=ctx.fingerprint,
         treated=_treated(ctx, spec, given),
         categorical=_categorical(ctx),
+        beside=_models_bytes(ctx),
         progress=ctx.progress,
     )
     if made.rows == 0 and ctx.attempt.pipeline == "train":

@@ -16,7 +16,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from modelfleet import engine
-from modelfleet.errors import DataError, ModelfleetError, NotFoundError, UnavailableError
+from modelfleet.errors import ConflictError, DataError, ModelfleetError, NotFoundError, UnavailableError
 from modelfleet.lake import Attempt, FileEntry, Lake, StepManifest, runs
 from modelfleet.lake.runs import Json
 from modelfleet.warehouse import Warehouse
@@ -261,6 +261,7 @@ def run_or_reuse(ctx: Context, step: str, function: StepFunction) -> StepManifes
     fingerprint = runs.digest_of([step, function.fingerprint(ctx)])
     found = _reusable(ctx, step, fingerprint)
     if found is None:
+        _check_code(ctx, step)
         began = time.perf_counter()
         ctx.fingerprint = fingerprint
         result = function.run(ctx)
@@ -270,6 +271,19 @@ def run_or_reuse(ctx: Context, step: str, function: StepFunction) -> StepManifes
     if found.created_at:
         return found
     return runs.save_step(ctx.lake, a, replace(found, created_at=_now()))
+
+
+def _check_code(ctx: Context, step: str) -> None:
+    """See that a training goes on with the code it was opened with: part of it may be made already."""
+    from modelfleet.steps import inputs
+
+    a = ctx.attempt
+    if a.pipeline in ("train", "backtest") and inputs.code_version(ctx.spec) != a.code_version:
+        raise ConflictError(
+            f"fleet {a.fleet!r}, {a.pipeline} of {a.interval.key}: the author's code, or a library it imports, changed after the "
+            f"run was opened, before its step {step}: models made by two versions can't be in one run",
+            hint="start a new run; in Airflow, trigger the DAG again: a task that is cleared goes on with the run it was in",
+        )
 
 
 def _reusable(ctx: Context, step: str, fingerprint: str) -> StepManifest | None:

@@ -30,11 +30,13 @@ def train(ctx: Context) -> StepResult:
     """Fit and evaluate one model per partition, in one Spark job."""
     rows = ctx.step("dataset")
     schema = schema_of(rows.facts["schema"])
-    place = BucketPlace.of(ctx.attempt, "train", fingerprint=ctx.fingerprint, buckets=rows.facts["buckets"])
     settled = plan(ctx)
     key_fields = tuple(schema.field(name) for name in ctx.spec.partition_by)
     taken, refitted_because = carrying.carrying(ctx, settled)
     grouped = _groups(ctx, settled, key_fields, taken)
+    # Rows refer to the models over many partitions: what was fitted beside others does not count.
+    beside = runs.digest_of([ctx.fingerprint, *grouped.digests])
+    place = BucketPlace.of(ctx.attempt, "train", fingerprint=beside, buckets=rows.facts["buckets"])
     work = training.BucketWork(
         lake=ctx.lake,
         place=place,
@@ -43,7 +45,7 @@ def train(ctx: Context) -> StepResult:
         groups=grouped.folds,
         champion=preparing.champion_pack(ctx) if "champion" in ctx.attempt.inputs else None,
         carrying=taken and taken.beside(ctx.lake, grouped.pack),
-        earlier=() if ctx.attempt.options.get("force") else earlier_places(ctx.lake, ctx.attempt, "train", place),
+        earlier=earlier_places(ctx.lake, ctx.attempt, "train", place),
     )
     results = run_buckets(ctx, "train", place, work, BucketTask)
     header = pack.make_header(
@@ -101,9 +103,13 @@ def _groups(
 ) -> training.GroupFiles:
     """Fit the models over many partitions that partitions fall back on, or that compete in them."""
     rows = ctx.step("dataset")
-    place = BucketPlace.of(ctx.attempt, "groups", fingerprint=ctx.fingerprint, buckets=rows.facts["buckets"])
+    places = {}
+    for level in training.wanted_groups(settled):
+        step = f"groups/{level}"
+        place = BucketPlace.of(ctx.attempt, step, fingerprint=ctx.fingerprint, buckets=rows.facts["buckets"])
+        places[level] = place, earlier_places(ctx.lake, ctx.attempt, step, place)
     return training.train_groups(
-        ctx.spark, ctx.lake, place, settled, key_fields, rows.files["rows"], ctx.progress, carrying=taken
+        ctx.spark, ctx.lake, places, settled, key_fields, rows.files["rows"], ctx.progress, carrying=taken
     )
 
 
@@ -186,7 +192,7 @@ def _copy_docs(ctx: Context, folder: Path) -> bool:
 def run_buckets(ctx: Context, step: str, place: BucketPlace, work: Any, task: Any) -> list[BucketResult]:
     """Run `work` on every bucket of the dataset that a killed attempt has not finished; the big ones first."""
     rows = ctx.step("dataset")
-    done = kept(ctx.lake, ctx.attempt, step, place) if not ctx.attempt.options.get("force") else {}
+    done = kept(ctx.lake, place, earlier_places(ctx.lake, ctx.attempt, step, place))
     todo = [bucket for bucket in range(place.buckets) if bucket not in done]
     todo.sort(key=lambda bucket: -rows.facts["bytes"][bucket])
     tasks = [task(bucket, rows.files["rows"][bucket], rows.files["partitions"][bucket]) for bucket in todo]

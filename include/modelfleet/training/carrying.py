@@ -11,6 +11,7 @@ All of it is done by Arrow for a whole bucket; per partition there is only the f
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -38,12 +39,9 @@ def way_of(spec: FleetSpec, plan: TrainingPlan) -> dict[str, Any]:
     """
     training = spec.training
     measured = [training.holdout, training.gap, training.folds]
-    return {
-        "format": pack.FORMAT,
-        "plan": plan.way(),
-        "measured": measured,
-        "inputs": plan.inputs.id,
-    }
+    way = {"format": pack.FORMAT, "plan": plan.way(), "measured": measured, "inputs": plan.inputs.id}
+    read_back: dict[str, Any] = json.loads(json.dumps(way))  # as a manifest gives it: lists, no tuples
+    return read_back
 
 
 @dataclass(frozen=True)

@@ -116,7 +116,8 @@ def _fit_one(
         row |= {**more, "status": "trained", "serves": "model"}
     except NoModelError as stop:
         row |= {"status": stop.status, "reason": str(stop.reason), "message": stop.message}
-        folds = [{**_NOTHING, "level": level, "partition": group, "fold": FINAL, "message": stop.message}]
+        why = {"reason": str(stop.reason), "message": stop.message}
+        folds = [{**_NOTHING, "level": level, "partition": group, "fold": FINAL, **why}]
     row["fit_seconds"] = time.perf_counter() - began
     return [row], folds
 
@@ -178,6 +179,7 @@ def _fold_row(level: str, group: str, trial: Trial, fold: int, model: bytes, dig
         "partition": group,
         "candidate": trial.learner.name,
         "fold": fold,
+        "reason": None,
         "message": None,
         "model_digest": digest,
         "model": model,
@@ -191,6 +193,6 @@ def folds_table(rows: list[dict[str, Any]]) -> pa.Table:
     """The rows of folds as a table."""
     import pyarrow as pa
 
-    text = ("level", "partition", "candidate", "message", "model_digest")
+    text = ("level", "partition", "candidate", "reason", "message", "model_digest")
     fields = [*((name, pa.string()) for name in text), ("fold", pa.int64()), ("model", pa.binary())]
     return pa.Table.from_pylist(rows, schema=pa.schema(fields))

@@ -1,13 +1,14 @@
 """Models over many partitions, before the buckets are trained: of coarser levels, and of candidates of the whole fleet.
 
-The grouped rows are split once more, by the level's key; then each group is one task. A group of more than `MAX_ROWS` rows is
-fitted on whole partitions of it, those of the smallest hashes.
+The grouped rows are split once more, by the level's key; then each bucket of groups is one task, which ends with a sidecar. A
+group of more than `MAX_ROWS` rows is fitted on whole partitions of it, those of the smallest hashes; no more are read.
 """
 
 from __future__ import annotations
 
 import secrets
 import warnings
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -18,8 +19,9 @@ import numpy as np
 from modelfleet import dataset, engine, keys, pack, slices
 from modelfleet.forecast_model import ForecastModel
 from modelfleet.group_models import CANDIDATE, FLEET, group_of
-from modelfleet.lake.buckets import BucketPlace
-from modelfleet.prediction import NoModelError, Reason
+from modelfleet.lake.buckets import BucketPlace, BucketResult, finish, kept
+from modelfleet.lake.store import FileEntry
+from modelfleet.prediction import OF_CODE, TRANSIENT, NoModelError, Reason
 from modelfleet.shared_model import SharedModel
 from modelfleet.training.group_fitting import FINAL, fit_group, folds_table
 from modelfleet.training.plan import TrainingPlan
@@ -28,11 +30,17 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import SparkSession
 
-    from modelfleet.lake.store import FileEntry, Lake
+    from modelfleet.lake.store import Lake
     from modelfleet.spec import Learner
     from modelfleet.training.carrying import Carrying
 
 MAX_ROWS = 1_000_000
+WHOLE = (FLEET, CANDIDATE)
+"""The levels whose one group is the whole fleet."""
+
+
+_Sources = tuple[dataset.Part | FileEntry, ...]
+"""Where the rows of a bucket of groups are: parts of fragments, or the dataset's own buckets."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +60,9 @@ class TrainedGroups:
         if row is None or row["model"] is None:
             final = self._row(CANDIDATE, name, FINAL) or {}
             why = final.get("message") or "it was not fitted for this fold"
-            raise NoModelError("failed", Reason.FIT_RAISED, f"candidate {name!r} over the fleet: {why}")
+            own = final.get("reason")  # a retry goes by it
+            reason = Reason(own) if own in TRANSIENT | OF_CODE else Reason.FIT_RAISED
+            raise NoModelError("failed", reason, f"candidate {name!r} over the fleet: {why}")
         model = self._load(row)
         if fold is not None:
             return model
@@ -94,7 +104,7 @@ def wanted(plan: TrainingPlan) -> tuple[str, ...]:
 def train(
     spark: SparkSession,
     lake: Lake,
-    place: BucketPlace,
+    places: Mapping[str, tuple[BucketPlace, Sequence[BucketPlace]]],
     plan: TrainingPlan,
     key_fields: tuple[pa.Field, ...],
     rows: Sequence[FileEntry],
@@ -102,27 +112,41 @@ def train(
     *,
     carrying: Carrying | None = None,
 ) -> GroupFiles:
-    """Fit the groups of every level.
+    """Fit the groups of every level, but for those that a killed attempt has fitted.
 
-    :param place: where the groups' files go; its buckets are those of the groups' keys.
-    :param rows: the dataset's buckets.
+    :param places: where each level's files go, whose buckets are those of the groups' keys; and where earlier attempts put
+        theirs.
+    :param rows: the dataset's buckets, in the order of their hashes.
     :param carrying: what is taken from an earlier training.
     """
-    levels = wanted(plan)
-    if not levels:
-        return GroupFiles()
-    split = partial(_split, lake, place, plan, levels)
-    fragments = engine.fan_out(spark, split, list(rows), label="split groups", progress=progress)
-    tasks = []
-    for level in levels:
-        listed = [found[level] for found in fragments if level in found]
+    fragments = _split_all(spark, lake, places, rows, progress)
+    sources: dict[tuple[str, int], _Sources] = {}
+    for level in places:
+        if level in WHOLE:
+            sources |= {(level, 0): tuple(entry for entry in rows if entry.rows)}
+            continue
+        listed = [found[level] for found in fragments]
         present = sorted({bucket for fragment in listed for bucket in fragment.buckets})
-        tasks += [(level, bucket, tuple(f.part(bucket) for f in listed if bucket in f.buckets)) for bucket in present]
-    work = partial(_fit_bucket, lake, place, plan, key_fields, carrying)
-    made = engine.fan_out(spark, work, tasks, label="groups", progress=progress)
+        sources |= {(level, b): tuple(f.part(b) for f in listed if b in f.buckets) for b in present}
+    sources = {group: given for group, given in sources.items() if given}
+    made: dict[tuple[str, int], BucketResult] = {}
+    for level, (place, earlier) in places.items():
+        wanted = [bucket for at, bucket in sources if at == level]
+        made |= {(level, bucket): result for bucket, result in kept(lake, place, earlier, wanted).items()}
+    todo = [(*group, given) for group, given in sources.items() if group not in made]
+    work = partial(
+        _fit_bucket, lake, {level: place for level, (place, _) in places.items()}, plan, key_fields, carrying
+    )
+    fitted = engine.fan_out(spark, work, todo, label="groups", progress=progress)
+    made |= {(level, bucket): result for (level, bucket, _), result in zip(todo, fitted, strict=True)}
     for fragment in (fragment for found in fragments for fragment in found.values()):
         lake.delete(fragment.path)
-    return GroupFiles(*(tuple(column) for column in zip(*made, strict=True))) if made else GroupFiles()
+    results = [made[group] for group in sources]
+    return GroupFiles(
+        tuple(result.files["pack"] for result in results),
+        tuple(result.files["folds"] for result in results),
+        tuple(result.facts["digest"] for result in results),
+    )
 
 
 def read(lake: Lake, plan: TrainingPlan, files: Sequence[FileEntry], bucket: pa.Table) -> TrainedGroups:
@@ -145,40 +169,48 @@ def read(lake: Lake, plan: TrainingPlan, files: Sequence[FileEntry], bucket: pa.
     return TrainedGroups({learner.name: learner for learner in plan.learners}, found)
 
 
-def _split(
-    lake: Lake, place: BucketPlace, plan: TrainingPlan, levels: Sequence[str], entry: FileEntry
-) -> dict[str, dataset.Fragment]:
+def _split_all(
+    spark: SparkSession,
+    lake: Lake,
+    places: Mapping[str, tuple[BucketPlace, Sequence[BucketPlace]]],
+    rows: Sequence[FileEntry],
+    progress: engine.Progress | None,
+) -> list[dict[str, dataset.Fragment]]:
+    """The rows split by the groups of each level but the whole fleet's."""
+    keyed = {level: place for level, (place, _) in places.items() if level not in WHOLE}
+    tasks = [entry for entry in rows if entry.rows] if keyed else []
+    return engine.fan_out(spark, partial(_split, lake, keyed), tasks, label="split groups", progress=progress)
+
+
+def _split(lake: Lake, places: Mapping[str, BucketPlace], entry: FileEntry) -> dict[str, dataset.Fragment]:
     """One bucket's rows, split by the groups of each level."""
-    rows = dataset.read_bucket(lake, entry)
-    if rows.num_rows == 0:
-        return {}
-    rows = rows.set_column(
-        rows.column_names.index(slices.PARTITION), slices.PARTITION, rows.column(slices.PARTITION).cast("string")
-    )
+    rows = _named(dataset.read_bucket(lake, entry))
     made = {}
-    for level in levels:
-        if level in (FLEET, CANDIDATE):
-            hashed, codes = keys.hashes([FLEET]), np.zeros(rows.num_rows, np.int64)
-        else:
-            hashed, codes = keys.hash_columns(rows, (level,))
+    for level, place in places.items():
+        hashed, codes = keys.hash_columns(rows, (level,))
         made[level] = dataset.write_fragment(lake, place, rows, hashed, codes)
     return made
 
 
+def _named(rows: pa.Table) -> pa.Table:
+    """Rows whose partitions are plain text: dictionaries of several buckets don't go together."""
+    place = rows.column_names.index(slices.PARTITION)
+    return rows.set_column(place, slices.PARTITION, rows.column(slices.PARTITION).cast("string"))
+
+
 def _fit_bucket(
     lake: Lake,
-    place: BucketPlace,
+    places: Mapping[str, BucketPlace],
     plan: TrainingPlan,
     key_fields: tuple[pa.Field, ...],
     carrying: Carrying | None,
-    task: tuple[str, int, tuple[dataset.Part, ...]],
-) -> tuple[FileEntry, FileEntry, str]:
+    task: tuple[str, int, _Sources],
+) -> BucketResult:
     """Fit the groups of one level whose keys hash into one bucket."""
     import pyarrow as pa
 
-    level, bucket, parts = task
-    table = pa.concat_tables([dataset.read_part(lake, part) for part in parts])
-    table = _in_order(table)
+    level, bucket, sources = task
+    place, table = places[level], _in_order(_gathered(lake, level, sources))
     final, folds = [], []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -194,11 +226,39 @@ def _fit_bucket(
             folds += of_folds
     packed = pa.Table.from_pylist(final, schema=pack.row_schema(key_fields, plan.metrics))
     token = secrets.token_hex(4)
-    entries = (
-        pack.write_rows(lake, place.file(f"groups-{level}", bucket, token, "parquet"), packed),
-        pack.write_rows(lake, place.file(f"folds-{level}", bucket, token, "parquet"), folds_table(folds)),
-    )
-    return (*entries, pack.content_digest(packed))
+    files = {
+        "pack": pack.write_rows(lake, place.file(f"groups-{level}", bucket, token, "parquet"), packed),
+        "folds": pack.write_rows(lake, place.file(f"folds-{level}", bucket, token, "parquet"), folds_table(folds)),
+    }
+    return finish(lake, place, BucketResult(bucket, files, {"digest": pack.content_digest(packed)}))
+
+
+def _gathered(lake: Lake, level: str, sources: _Sources) -> pa.Table:
+    """The rows of a bucket of groups; of a group's, no more is read when those that are fitted are there.
+
+    Sources are in the order of their partitions' hashes, which is that in which `_sampled` takes them.
+    """
+    import pyarrow as pa
+
+    tables: list[pa.Table] = []
+    have: Counter[str] = Counter()
+    for source in sources:
+        if level in WHOLE and have[FLEET] >= MAX_ROWS:
+            break
+        rows = (
+            dataset.read_part(lake, source)
+            if isinstance(source, dataset.Part)
+            else _named(dataset.read_bucket(lake, source))
+        )
+        names, codes = ([FLEET], None) if level in WHOLE else keys.encode_columns(rows, (level,))
+        if codes is not None:
+            lacking = np.array([have[name] < MAX_ROWS for name in names])[codes]
+            have.update(dict(zip(names, np.bincount(codes, minlength=len(names)).tolist(), strict=True)))
+            rows = rows if lacking.all() else rows.filter(pa.array(lacking))
+        else:
+            have[FLEET] += rows.num_rows
+        tables.append(rows)
+    return pa.concat_tables(tables)
 
 
 def _in_order(table: pa.Table) -> pa.Table:
@@ -222,7 +282,7 @@ def _in_order(table: pa.Table) -> pa.Table:
 def _groups(table: pa.Table, level: str) -> list[tuple[str, pa.Table]]:
     import pyarrow as pa
 
-    if level in (FLEET, CANDIDATE):
+    if level in WHOLE:
         return [(FLEET, table)]
     names, codes = keys.encode_columns(table, (level,))
     return sorted((name, table.filter(pa.array(codes == place))) for place, name in enumerate(names)) if names else []

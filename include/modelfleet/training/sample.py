@@ -223,7 +223,7 @@ def warm_up(x: Matrix, inputs: Inputs, upto: int) -> int:
     young = inputs.young(modelcode.take(x, slice(0, upto)))
     if young == upto:
         told = f"no row of {upto} has all features that look back; the longest needs more rows before it"
-        raise NoModelError("failed", Reason.FEATURES_RAISED, told)
+        raise NoModelError("skipped", Reason.NO_ROWS_BEFORE_CUTOFF, told)
     return young
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from modelfleet.metric_names import lower_is_better
-from modelfleet.prediction import NoModelError, Predicted, Reason
+from modelfleet.prediction import TRANSIENT, NoModelError, Predicted, Reason
 
 if TYPE_CHECKING:
     from modelfleet.spec import Learner
@@ -115,7 +115,8 @@ def compete(
 
     :param halving: after each fold the worse half is left out (successive halving: Jamieson and Talwalkar 2016), the
         latest fold first.
-    :raises NoModelError: when every candidate failed on the holdout; the reason is the first one's.
+    :raises NoModelError: when every candidate failed on the holdout; the reason is the first one's, or one that a
+        retry may mend.
     """
     lower = lower_is_better(metric) is not False
     trials = [Trial(learner, position) for position, learner in enumerate(learners)]
@@ -153,8 +154,11 @@ def _all_failed(trials: Sequence[Trial]) -> NoModelError:
     stop = first.failures.get(0) or next(iter(first.failures.values()))
     if len(trials) == 1:
         return stop
+    # Of several reasons the one that a retry may mend counts: else none would ever try again.
+    ended = [next(iter(trial.failures.values())) for trial in trials if trial.failures]
+    stop = next((failure for failure in ended if failure.reason in TRANSIENT), stop)
     told = "; ".join(f"{t.learner.name}: {next(iter(t.failures.values())).message[:120]}" for t in trials if t.failures)
-    return NoModelError("failed", Reason(stop.reason), f"all {len(trials)} candidates failed: {told}")
+    return NoModelError(stop.status, Reason(stop.reason), f"all {len(trials)} candidates failed: {told}")
 
 
 def trials_text(trials: Sequence[Trial]) -> str:
