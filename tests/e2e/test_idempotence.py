@@ -113,7 +113,8 @@ def test_buckets_are_the_smaller_the_larger_the_champions_models_are(
     for weight in (0, 3):
         monkeypatch.setattr(preparing, "_UNPACKED", weight)
         run_step(world.open("score", DAY, force=True), "dataset")
-        run_step(world.open("train", BULK, force=True), "dataset")
+        other = world.with_spec(owner="others")  # the training that the champion is of meets none
+        run_step(other.open("train", BULK, force=True), "dataset")
     assert (sizes[2] - sizes[0], sizes[3] - sizes[1]) == (3 * packed, 6 * packed)
 
 
