@@ -15,7 +15,7 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
-INSTALLED = "site-packages"
+_INSTALLED = {"site-packages", "dist-packages"}
 
 
 class Needs(NamedTuple):
@@ -41,7 +41,7 @@ def needs(packages: Iterable[str]) -> Needs:
         place = _place(name)
         if place is None:
             continue
-        if INSTALLED in place.parts:
+        if _INSTALLED & set(place.parts):
             installed[name] = None
         else:
             own[name] = place
