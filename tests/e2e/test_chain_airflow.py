@@ -102,6 +102,19 @@ def test_score_before_any_champion_waits_and_is_scored_after_the_first_promotion
     assert warehouse.incidents("shops") == []
 
 
+def test_retry_without_a_failure_skips_the_training_and_starts_nothing(chain: Chain, warehouse: Warehouse) -> None:
+    trained, promoted = len(warehouse.runs("shops", pipeline="train")), len(chain.airflow.client.runs("shops_promote"))
+
+    chain.start("train", BULK, retry="failed")
+
+    run = chain.wait("train", BULK, number=2)
+    states = {name: task.state for name, task in chain.tasks(run).items() if name != "await_data"}
+    assert states == dict.fromkeys(("pin", "train", "commit", "register"), "skipped")
+    assert len(warehouse.runs("shops", pipeline="train")) == trained
+    assert len(chain.airflow.client.runs("shops_promote")) == promoted
+    assert [row for row in warehouse.incidents("shops") if row["pipeline"] == "train"] == []
+
+
 def test_data_error_in_the_spark_job_is_not_retried_and_leaves_an_incident(chain: Chain, warehouse: Warehouse) -> None:
     chain.start("ingest", OUT_OF_BOUNDS)
 
