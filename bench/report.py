@@ -40,10 +40,10 @@ files, one after the other:
 
 Their metrics agree partition by partition, or the run fails. "Times as fast" compares our dataset, train, commit and
 register with their training, and our dataset, score and commit with their scoring; the bar of the whole chain counts
-quality and promotion too. A session's start with a worker per core, which imports NumPy, pandas and Arrow, is the step
-`session` of each. Seconds are wall seconds; CPU seconds count all processes; memory is that of the largest single process
-of its kind (PSS). Where the load before a run was above 0.5, others used the machine (or a run just before it): its wall
-seconds say less, its CPU seconds and ratios more.
+quality and promotion too. A session's start with a worker per core, which imports NumPy, pandas and Arrow, is the
+step `session` of each. Seconds are wall seconds; CPU seconds count all processes; memory is that of the largest
+single process of its kind (PSS), looked at every 0.4 to 3 seconds. Where the load before a run was above 0.5, others
+used the machine (or a run just before it): its wall seconds say less, its CPU seconds and ratios more.
 
 Further runs: *airflow*, W1's chain under Airflow's scheduler, from the trigger of ingest to the committed predictions, with
 a spark-submit per training and scoring; *cluster*, boosted trees on a Spark standalone cluster with the lake on Azurite,

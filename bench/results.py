@@ -86,9 +86,14 @@ def _circumstances() -> Json:
 
 
 def _arguments() -> list[str]:
-    """What the bench was called with, but for where it worked, which is a place of one machine."""
-    given = sys.argv[1:]
-    return [each for place, each in enumerate(given) if each != "--home" and given[place - 1 : place] != ["--home"]]
+    """What the bench was called with, but for where it worked and wrote, which are places of one machine."""
+    given, kept = iter(sys.argv[1:]), []
+    for each in given:
+        if each in ("--home", "--results"):
+            next(given, None)
+        else:
+            kept.append(each)
+    return kept
 
 
 def _module() -> str:

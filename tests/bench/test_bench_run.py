@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,14 @@ def test_tiny_workload_by_all_implementations_agrees_and_is_reported(tmp_path: P
     assert f"{ROWS:,} rows, {PARTITIONS:,} partitions" in page
     assert "| ours | train.train |" in page
     assert (tmp_path / "docs" / "images" / "performance-steps.png").stat().st_size > 1000
+
+
+def test_kept_command_names_no_place_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = "run.py W1 --home /somewhere --full --results /elsewhere --seconds-per-reference 45"
+    monkeypatch.setattr(sys, "argv", given.split())
+    kept = results.measured("W1", "", [])["command"]
+    assert kept.endswith(" W1 --full --seconds-per-reference 45")
+    assert "where" not in kept
 
 
 def test_metered_step_counts_own_cpu_and_extrapolates_what_was_cut() -> None:
