@@ -280,9 +280,10 @@ def _check_code(ctx: Context, step: str) -> None:
     a = ctx.attempt
     if a.pipeline in ("train", "backtest") and inputs.code_version(ctx.spec) != a.code_version:
         raise ConflictError(
-            f"fleet {a.fleet!r}, {a.pipeline} of {a.interval.key}: the author's code, or a library it imports, changed after the "
-            f"run was opened, before its step {step}: models made by two versions can't be in one run",
-            hint="start a new run; in Airflow, trigger the DAG again: a task that is cleared goes on with the run it was in",
+            f"fleet {a.fleet!r}, {a.pipeline} of {a.interval.key}: the author's code, or the version of a library it imports, is "
+            f"another one at the step {step} than when the run was opened: models made by two can't be in one run",
+            hint="after a change, start a new run (in Airflow trigger the DAG again, as a cleared task goes on with the old run); "
+            "else see that Airflow's workers and Spark's driver have the same packages",
         )
 
 
