@@ -52,7 +52,7 @@ def test_training_whose_code_changes_on_its_way_is_not_gone_on_with(
         patch.setattr(inputs, "code_version", lambda spec: "another")
         assert run_step(ref, "dataset")["digest"], "what is done is done"
         with pytest.raises(
-            ConflictError, match=r"fleet 'wells', train of .* is another one at the step quality than when"
+            ConflictError, match=r"fleet 'wells', train .* is another one at the step quality than when"
         ):
             run_step(ref, "quality")
     assert world.committed("train", BULK).attempt == standing

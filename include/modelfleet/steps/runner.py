@@ -282,7 +282,7 @@ def _check_code(ctx: Context, step: str) -> None:
         raise ConflictError(
             f"fleet {a.fleet!r}, {a.pipeline} of {a.interval.key}: the author's code, or the version of a library it imports, is "
             f"another one at the step {step} than when the run was opened: models made by two can't be in one run",
-            hint="after a change, start a new run (in Airflow trigger the DAG again, as a cleared task goes on with the old run); "
+            hint="after a change start a new run (in Airflow trigger the DAG again, as a cleared task goes on with the old one); "
             "else see that Airflow's workers and Spark's driver have the same packages",
         )
 
