@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from modelfleet import libraries, modelcode
+from modelfleet.errors import DataError
+from modelfleet.steps.packaging import _code_of
 
 
 @pytest.fixture
@@ -31,15 +33,41 @@ def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_own_packages_are_followed_and_installed_ones_named(packages: Path) -> None:
     own, distributions = libraries.needs(["needing"])
     assert own == {
-        "needing": packages / "needing",
-        "needed": packages / "needed",
-        "needed_module": packages / "needed_module.py",
+        "needing": (packages / "needing",),
+        "needed": (packages / "needed",),
+        "needed_module": (packages / "needed_module.py",),
     }
     assert set(distributions) == {"scikit-learn", "PyYAML"}
 
 
 def test_installed_packages_are_not_looked_into() -> None:
     assert libraries.needs(["sklearn", "modelfleet", "not_there"]) == ({}, ("scikit-learn",))
+
+
+def test_what_lies_beside_installed_packages_but_is_of_no_distribution_is_ones_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "site-packages" / "dropped_in"
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").write_text("import yaml\n")
+    monkeypatch.syspath_prepend(folder.parent)
+    assert libraries.needs(["dropped_in"]) == ({"dropped_in": (folder,)}, ("PyYAML",))
+
+
+def test_every_folder_of_a_package_counts_and_several_can_not_be_logged(
+    packages: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    more = tmp_path / "more" / "needed"
+    more.mkdir(parents=True)
+    (more / "late.py").write_text("x = 1\n")
+    before = version()
+    monkeypatch.syspath_prepend(more.parent)
+    assert set(libraries.needs(["needed"]).own["needed"]) == {more, packages / "needed"}
+    both = version()
+    (more / "late.py").write_text("x = 2\n")
+    assert len({before, both, version()}) == 3
+    with pytest.raises(DataError, match=r"package 'needed' lies in several folders.*more/needed"):
+        _code_of(["needing"])
 
 
 def version() -> str:

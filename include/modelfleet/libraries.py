@@ -19,9 +19,9 @@ _INSTALLED = {"site-packages", "dist-packages"}
 
 
 class Needs(NamedTuple):
-    """Packages of one's own, with their folder (a single module: its file), and names of installed distributions."""
+    """Packages of one's own with their folders (a single module: its file), and names of installed distributions."""
 
-    own: Mapping[str, Path]
+    own: Mapping[str, tuple[Path, ...]]
     distributions: tuple[str, ...]
 
 
@@ -30,36 +30,34 @@ def needs(packages: Iterable[str]) -> Needs:
 
     What is not there (an import that may fail) is left out.
     """
-    own: dict[str, Path] = {}
-    installed: dict[str, None] = {}
+    own: dict[str, tuple[Path, ...]] = {}
+    distributions: dict[str, None] = {}
     waiting, seen = [*packages], {"modelfleet"}
     while waiting:
         name = waiting.pop(0)
         if name in seen:
             continue
         seen.add(name)
-        place = _place(name)
-        if place is None:
-            continue
-        if _INSTALLED & set(place.parts):
-            installed[name] = None
-        else:
-            own[name] = place
-            waiting += _imported(place)
-    return Needs(own, tuple(dict.fromkeys(chain.from_iterable(map(_distributions, installed)))))
+        places = _places(name)
+        known = _distributions(name) if any(_INSTALLED & set(place.parts) for place in places) else ()
+        distributions |= dict.fromkeys(known)
+        if places and not known:  # also what was put beside installed ones, but belongs to none
+            own[name] = places
+            waiting += chain.from_iterable(map(_imported, places))
+    return Needs(own, tuple(distributions))
 
 
-def _place(name: str) -> Path | None:
+def _places(name: str) -> tuple[Path, ...]:
+    """The folders of a package, several where it has no ``__init__.py``, or the file of a module; none if it is not there."""
     try:
         found = find_spec(name)
     except (ImportError, ValueError):
-        return None
+        return ()
     if found is None:
-        return None
-    folders = found.submodule_search_locations
-    if folders:
-        return Path(next(iter(folders)))
-    return Path(found.origin) if found.origin and found.has_location else None
+        return ()
+    if found.submodule_search_locations:
+        return tuple(map(Path, found.submodule_search_locations))
+    return (Path(found.origin),) if found.origin and found.has_location else ()
 
 
 def _imported(place: Path) -> list[str]:

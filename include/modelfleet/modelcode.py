@@ -15,6 +15,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -188,7 +189,7 @@ def code_version(*paths: str) -> str:
     digest = hashlib.blake2b(digest_size=8)
     found = libraries.needs(sorted({path.partition(":")[0].partition(".")[0] for path in paths}))
     for package in sorted(found.own):
-        for name, file in sorted(_source_files(found.own[package])):
+        for name, file in sorted(chain.from_iterable(map(_source_files, found.own[package]))):
             digest.update(f"{name}\0".encode() + file.read_bytes() + b"\0")
     for name in sorted(found.distributions):
         digest.update(f"{name}=={importlib.metadata.version(name)}\0".encode())

@@ -36,7 +36,8 @@ def directly(kind: str, y: np.ndarray, horizon: int, season: int) -> dict[str, n
     return made
 
 
-def close(got: np.ndarray, wanted: np.ndarray, y: np.ndarray) -> None:
+def assert_close(got: np.ndarray, wanted: np.ndarray, y: np.ndarray) -> None:
+    assert np.isfinite(wanted).all()
     np.testing.assert_allclose(got, wanted, rtol=1e-9, atol=1e-9 * float(np.abs(y).max()))
 
 
@@ -51,11 +52,11 @@ def test_naive_forecast_equals_statsforecast(kind: Any, values: list[float], hor
     if kind == "seasonal_naive":
         season = min(season, len(y))
     wanted = directly(kind, y, horizon, season)
-    close(naive(kind, y, horizon, season), wanted["mean"], y)
+    assert_close(naive(kind, y, horizon, season), wanted["mean"], y)
     got = naive_quantiles(kind, y, horizon, season, QUANTILES)
     names = ("lo-95", "lo-80", "mean", "hi-80", "hi-95")
     for place, name in enumerate(names):
-        close(got[:, place], wanted[name], y)
+        assert_close(got[:, place], wanted[name], y)
 
 
 @pytest.mark.parametrize(

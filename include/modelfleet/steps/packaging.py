@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import modelfleet
 from modelfleet import libraries, pack, registry
+from modelfleet.errors import DataError, bounded
 from modelfleet.ingest.schema import schema_of
 from modelfleet.lake.local import LocalFiles
 
@@ -72,7 +73,15 @@ def _code_of(packages: Sequence[str]) -> tuple[tuple[Path, ...], tuple[str, ...]
     """Which packages are logged as code, and which are installed distributions, named as requirements instead.
 
     Of code that is logged, what it imports goes with it; Modelfleet's own needs are known.
+
+    :raises DataError: for a package that lies in several folders, of which MLflow would keep one.
     """
     found = libraries.needs(packages)
-    code = Path(modelfleet.__file__).parent, *found.own.values()
+    for name, folders in found.own.items():
+        if len(folders) > 1:
+            raise DataError(
+                f"package {name!r} lies in several folders, so it can't be logged with the model: {bounded(map(str, folders))}",
+                hint="add an __init__.py to the one that is meant",
+            )
+    code = Path(modelfleet.__file__).parent, *(folder for (folder,) in found.own.values())
     return code, tuple(name for name in found.distributions if name not in registry.PackModel.requirements)

@@ -37,8 +37,6 @@ if TYPE_CHECKING:
 MAX_ROWS = 1_000_000
 WHOLE = (FLEET, CANDIDATE)
 """The levels whose one group is the whole fleet."""
-
-
 _Sources = tuple[dataset.Part | FileEntry, ...]
 """Where the rows of a bucket of groups are: parts of fragments, or the dataset's own buckets."""
 
@@ -250,14 +248,10 @@ def _gathered(lake: Lake, level: str, sources: _Sources) -> pa.Table:
             if isinstance(source, dataset.Part)
             else _named(dataset.read_bucket(lake, source))
         )
-        names, codes = ([FLEET], None) if level in WHOLE else keys.encode_columns(rows, (level,))
-        if codes is not None:
-            lacking = np.array([have[name] < MAX_ROWS for name in names])[codes]
-            have.update(dict(zip(names, np.bincount(codes, minlength=len(names)).tolist(), strict=True)))
-            rows = rows if lacking.all() else rows.filter(pa.array(lacking))
-        else:
-            have[FLEET] += rows.num_rows
-        tables.append(rows)
+        names, codes = _coded(rows, level)
+        lacking = np.array([have[name] < MAX_ROWS for name in names])[codes]
+        have.update(dict(zip(names, np.bincount(codes, minlength=len(names)).tolist(), strict=True)))
+        tables.append(rows if lacking.all() else rows.filter(pa.array(lacking)))
     return pa.concat_tables(tables)
 
 
@@ -282,10 +276,17 @@ def _in_order(table: pa.Table) -> pa.Table:
 def _groups(table: pa.Table, level: str) -> list[tuple[str, pa.Table]]:
     import pyarrow as pa
 
+    names, codes = _coded(table, level)
+    if len(names) == 1:
+        return [(names[0], table)]
+    return sorted((name, table.filter(pa.array(codes == place))) for place, name in enumerate(names))
+
+
+def _coded(rows: pa.Table, level: str) -> tuple[list[str], np.ndarray]:
+    """The groups of a level that have rows here, and each row's place among them."""
     if level in WHOLE:
-        return [(FLEET, table)]
-    names, codes = keys.encode_columns(table, (level,))
-    return sorted((name, table.filter(pa.array(codes == place))) for place, name in enumerate(names)) if names else []
+        return [FLEET], np.zeros(rows.num_rows, np.int64)
+    return keys.encode_columns(rows, (level,))
 
 
 def _sampled(rows: pa.Table) -> pa.Table:
